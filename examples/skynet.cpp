@@ -1,0 +1,56 @@
+// skynet: a million goroutines at the leaves of a tree, ten children to each node, summed on the way up.
+//
+// A goroutine costs little enough to be the unit of recursion. Parents wait while their children
+// run, so up to a tenth of all goroutines are parked at a time.
+//
+// Run     build/release/examples/skynet [LEAVES]      a power of ten, 1000000 unless given
+// Prints  499999500000
+//         231 ms
+// Go      github.com/atemerev/skynet, with a WaitGroup and an array where it has a channel
+#include <weft/weft.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+
+namespace {
+
+constexpr std::size_t children = 10;
+
+// The sum of the leaves first … first + leaves - 1.
+std::uint64_t sum_of(std::uint64_t first, std::uint64_t leaves) {
+  if (leaves == 1) return first;
+
+  // On this goroutine's stack, which stays where it is: the children write straight into it.
+  std::array<std::uint64_t, children> sums{};
+  weft::wait_group running;
+  const std::uint64_t share = leaves / children;
+  for (std::size_t i = 0; i < children; ++i)
+    running.go([&sums, first, share, i] { sums[i] = sum_of(first + i * share, share); });
+  running.wait();
+  return std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
+}
+
+bool power_of_ten(std::uint64_t n) {
+  while (n != 0 && n % 10 == 0) n /= 10;
+  return n == 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::uint64_t leaves = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+  if (argc > 2 || !power_of_ten(leaves)) {
+    std::fprintf(stderr, "usage: skynet [LEAVES], a power of ten, not \"%s\"\n", argv[argc - 1]);
+    return 2;
+  }
+  return weft::run([leaves] {
+    const auto start = std::chrono::steady_clock::now();
+    const std::uint64_t sum = sum_of(0, leaves);
+    const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
+    std::printf("%llu\n%.0f ms\n", static_cast<unsigned long long>(sum), taken.count());
+  });
+}
