@@ -1,0 +1,100 @@
+// One goroutine stack; addresses fall down the page. A slot is a power of two, aligned to its own size.
+//
+//   slot + size ─▶ ┌──────────────────────────┐
+//                  │ struct stack             │  the descriptor; shares its page with the first frames
+//   sp0         ─▶ ├──────────────────────────┤  16-aligned; lowered by a colour under 1 KiB that differs
+//                  │ frames, growing down     │  from slot to slot: no cache set is hot for all of them
+//                  │            ▼             │
+//   lo          ─▶ ├──────────────────────────┤
+//                  │ guard, no access         │  a fault here is reported as overflow of goroutine N
+//   slot        ─▶ └──────────────────────────┘
+//
+// Invariant  lo < sp <= sp0 at every switch.
+// Who        the arenas own all slots, per process; a P caches free ones; a g owns one from its first run
+//            until it ends; between two goroutines that run in place it belongs to the M.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/atomic.hpp"
+#include "lock/mutex.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+
+struct stack {
+  std::uintptr_t lo = 0;
+  std::uintptr_t sp0 = 0;
+  stack* next = nullptr;        // in a cache, or in the arena's free list
+  const void* owner = nullptr;  // token: the g that has it, null while it is free
+  void* fiber = nullptr;        // ThreadSanitizer's fibre, in its builds
+  std::uint8_t size_class = 0;
+};
+
+inline constexpr int stack_classes = 5;
+inline constexpr std::size_t stack_class_bytes[stack_classes] = {16u << 10, 64u << 10, 256u << 10, 1u << 20, 8u << 20};
+// Inside the slot. Wide enough that one big frame does not step over it (FAULTS 19).
+inline constexpr std::size_t stack_guard_bytes[stack_classes] = {4u << 10, 16u << 10, 32u << 10, 32u << 10, 32u << 10};
+
+// The smallest class that holds `bytes`, or -1 when none does (0 has none either).
+int stack_class_for(std::size_t bytes);
+
+class stack_arenas {
+ public:
+  // Slots are mapped in chunks of this many, or of 256 MiB for the large classes; halved while refused.
+  static constexpr std::size_t chunk_slots = 1024;
+  static constexpr std::size_t max_chunk_bytes = std::size_t{256} << 20;
+
+  // `guards`: automatic picks the best that this kernel has, with one fallback; others are forced.
+  void init(os::guard_method guards);
+  // Unmaps everything; only when no slot is in use (tests).
+  void drop();
+
+  // A free slot, or null with *err when the address space is refused. Takes the arena's lock.
+  stack* get(int size_class, int* err);
+  // Up to n slots as a list, at least one; fewer when that is cheaper. Null with *err as above.
+  stack* get_list(int size_class, int n, int* err);
+  // Gives a list of one class back.
+  void put_list(int size_class, stack* first);
+
+  // The slot that holds an address, and whether the address lies in its guard. Null: not ours.
+  // Safe in a signal handler: reads published chunks only, takes no lock.
+  stack* find_sig(std::uintptr_t address, bool* in_guard) const;
+
+  std::uint64_t slots_in_use() const;      // out of the arena, P caches included
+  std::uint64_t bytes_reserved() const;
+  os::guard_method method() const { return method_; }
+
+ private:
+  // A chunk's slots are carved in order; guards are installed a batch ahead of the carving.
+  struct chunk {
+    std::uintptr_t base = 0;
+    std::size_t bytes = 0;
+    std::uint32_t slots = 0;
+    atomic<std::uint32_t> carved{0};
+    std::uint32_t guarded = 0;
+    std::uint8_t size_class = 0;
+  };
+  static constexpr std::size_t max_chunks = 65536;
+  static constexpr std::uint32_t max_guard_batch = 128;  // the lock is held meanwhile: about 60 us
+
+  std::uintptr_t carve(int size_class, int* err);
+  bool add_chunk(int size_class, int* err);
+  int guard_ahead(chunk& c);
+  int guard_slots(chunk& c, std::uint32_t n, os::guard_method how);
+
+  mutex lock_;
+  stack* free_[stack_classes] = {};
+  chunk* open_[stack_classes] = {};   // the chunk that still has slots to carve
+  chunk* chunks_ = nullptr;           // table of max_chunks, reserved lazily
+  atomic<std::uint32_t> nchunks_{0};
+  os::guard_method method_ = os::guard_method::none;
+  bool may_fall_back_ = false;             // the method was chosen by us, not forced
+  bool warned_ = false;
+  std::uint64_t guarded_by_mapping_ = 0;   // guards that cost mappings
+  std::uint64_t mapping_budget_ = 0;       // so many mappings may they cost; 0: not asked yet
+  atomic<std::uint64_t> in_use_{0};
+  atomic<std::uint64_t> reserved_{0};
+};
+
+}  // namespace weft::rt

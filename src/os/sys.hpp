@@ -1,0 +1,77 @@
+// sys: the system floor. Everything the runtime asks of Linux, and nothing else: the layer above calls no
+// libc function for these. One set of functions, exchanged at link time (RELIABILITY 3.1, rule 2): Linux
+// in sys_linux.cpp, fault injection in test/support, a model in the exploration engine.
+//
+// Errors are returned as errno values (0: done), never through errno: a goroutine may change threads.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/atomic.hpp"
+
+namespace weft::rt::os {
+
+// Sleeps while *word == expected, at most timeout_ns (negative: for ever). May return for no reason.
+void futex_wait(atomic<std::uint32_t>* word, std::uint32_t expected, std::int64_t timeout_ns = -1);
+// Wakes at most n sleepers. The word's memory may be gone already: the kernel only looks at the address.
+void futex_wake(atomic<std::uint32_t>* word, int n = 1);
+
+// Monotonic nanoseconds.
+std::int64_t now();
+void pause();           // the spin hint: the model's yield
+void yield_thread();    // sched_yield
+void sleep_ns(std::int64_t ns);
+
+struct thread {
+  std::uintptr_t handle = 0;
+};
+// Starts fn(arg) on a new thread with every signal blocked and a small stack for g0. Returns errno.
+int thread_start(thread* out, void (*fn)(void*), void* arg);
+void thread_join(thread t);
+std::uint64_t thread_id();  // the kernel's tid of the caller
+
+struct stack_bounds {
+  std::uintptr_t lo = 0, hi = 0;
+};
+// The calling thread's own stack.
+stack_bounds thread_stack();
+
+// Address space. reserve gives lazily backed, private, zero memory (MAP_NORESERVE); null and *err if refused.
+void* reserve(std::size_t bytes, int* err);
+void unmap(void* at, std::size_t bytes);
+void no_huge_pages(void* at, std::size_t bytes);
+void huge_pages(void* at, std::size_t bytes);
+void discard(void* at, std::size_t bytes);  // contents become zero, memory goes back
+std::size_t page_size();
+
+enum class guard_method : std::uint8_t { automatic, batch, single, protect, none };
+struct range {
+  void* at;
+  std::size_t bytes;
+};
+// Makes every range inaccessible by that method (batch: one process_madvise for all). Returns errno; some of
+// the ranges may be guarded then, and doing it again is harmless.
+int install_guards(guard_method how, std::span<const range> ranges);
+std::size_t mapping_limit();  // vm.max_map_count: `protect` costs two mappings per guard
+
+// Process facts.
+int cpu_count();                 // CPUs this process may use: affinity and cgroup quota, as Go 1.25
+std::size_t main_stack_limit();  // RLIMIT_STACK; SIZE_MAX if unlimited
+std::uint64_t random_seed();
+bool shadow_stack_active();      // CET shadow stacks: a switch of stacks would fault
+
+// membarrier(PRIVATE_EXPEDITED): returns errno.
+int membarrier_register();
+int membarrier();
+
+// One alternate signal stack for the calling thread; returns its memory for signal_stack_remove. Null if refused,
+// and also when the thread has one already: somebody chose it (a sanitizer, the embedding program), it serves
+// us too, and it is not ours to remove.
+void* signal_stack_install();
+void signal_stack_remove(void* memory);  // null: nothing to do
+// Faults: `fn(address)` runs on the alternate stack and returns false for a fault that is not the
+// runtime's, which then goes to the handler that was there before.
+void fault_handler_install(bool (*fn)(std::uintptr_t address, std::uintptr_t sp));
+
+}  // namespace weft::rt::os

@@ -1,0 +1,477 @@
+// The system floor on Linux.
+//
+// errno is a thread-local whose address a compiler may keep across a call, and a goroutine can be on another
+// thread after one. So every function here that touches errno is out of line (link-time optimisation included),
+// reads it before anything else can happen, and leaves the caller's value as it was.
+#include "os/sys.hpp"
+
+#include <fcntl.h>
+#include <link.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <new>
+
+#include "os/cgroup.hpp"
+#include "os/sanitizers.hpp"
+
+namespace weft::rt::os {
+namespace {
+
+// Newer than the headers that we must compile with.
+constexpr int madv_guard_install = 102;
+constexpr long nr_pidfd_open = 434;
+constexpr long nr_process_madvise = 440;
+constexpr long membarrier_private_expedited = 1 << 3;
+constexpr long membarrier_register_private_expedited = 1 << 4;
+constexpr unsigned long at_minsigstksz = 51;
+
+#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
+constexpr std::size_t thread_stack_bytes = std::size_t{1} << 20;
+#else
+constexpr std::size_t thread_stack_bytes = std::size_t{256} << 10;
+#endif
+constexpr std::size_t signal_stack_bytes = std::size_t{32} << 10;
+
+// The result, or -errno.
+[[gnu::noinline]] long system_call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0,
+                                   long f = 0) {
+  const int saved = errno;
+  const long result = ::syscall(number, a, b, c, d, e, f);
+  const long answer = result == -1 ? -static_cast<long>(errno) : result;
+  errno = saved;
+  return answer;
+}
+
+long as_argument(const void* p) { return static_cast<long>(reinterpret_cast<std::uintptr_t>(p)); }
+
+std::int64_t in_ns(const timespec& t) { return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; }
+
+timespec as_timespec(std::int64_t ns) {
+  timespec t{};
+  t.tv_sec = static_cast<time_t>(ns / 1'000'000'000);
+  t.tv_nsec = static_cast<long>(ns % 1'000'000'000);
+  return t;
+}
+
+// The first number in a file of /proc; 0 if there is none.
+std::size_t read_number(const char* file) {
+  const long fd = system_call(SYS_openat, AT_FDCWD, as_argument(file), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  char buf[32];
+  const long n = system_call(SYS_read, fd, as_argument(buf), sizeof buf);
+  system_call(SYS_close, fd);
+  std::size_t value = 0;
+  for (long i = 0; i < n && buf[i] >= '0' && buf[i] <= '9'; ++i) {
+    value = value * 10 + static_cast<std::size_t>(buf[i] - '0');
+  }
+  return value;
+}
+
+}  // namespace
+
+// ---- waiting and time
+
+void futex_wait(atomic<std::uint32_t>* word, std::uint32_t expected, std::int64_t timeout_ns) {
+  timespec timeout{};
+  if (timeout_ns >= 0) timeout = as_timespec(timeout_ns);
+  system_call(SYS_futex, as_argument(word), FUTEX_WAIT_PRIVATE, static_cast<long>(expected),
+              timeout_ns >= 0 ? as_argument(&timeout) : 0);
+}
+
+void futex_wake(atomic<std::uint32_t>* word, int n) {
+  system_call(SYS_futex, as_argument(word), FUTEX_WAKE_PRIVATE, n);
+}
+
+std::int64_t now() {
+  timespec t;
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return in_ns(t);
+}
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // `yield` is a no-op on most cores
+#endif
+}
+
+void yield_thread() { system_call(SYS_sched_yield); }
+
+void sleep_ns(std::int64_t ns) {
+  if (ns <= 0) return;
+  // Absolute: a signal that comes again and again must not stretch the sleep.
+  const timespec end = as_timespec(now() + ns);
+  while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr) == EINTR) {
+  }
+}
+
+// ---- threads
+
+namespace {
+
+struct start_record {
+  void (*fn)(void*);
+  void* arg;
+};
+
+void* thread_main(void* p) {
+  start_record* record = static_cast<start_record*>(p);
+  const start_record start = *record;
+  delete record;
+  start.fn(start.arg);
+  return nullptr;
+}
+
+// Thread-local storage of the program and its libraries lies inside the stack that a thread asks for.
+constinit atomic<std::size_t> tls_bytes{0};
+
+std::size_t static_tls_bytes() {
+  std::size_t bytes = tls_bytes.load(relaxed);
+  if (bytes == 0) {
+    ::dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* sum) {
+          for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const auto& header = info->dlpi_phdr[i];
+            if (header.p_type == PT_TLS) *static_cast<std::size_t*>(sum) += header.p_memsz + header.p_align;
+          }
+          return 0;
+        },
+        &bytes);
+    bytes += page_size();
+    tls_bytes.store(bytes, relaxed);
+  }
+  return bytes;
+}
+
+std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) & ~(to - 1); }
+
+}  // namespace
+
+int thread_start(thread* out, void (*fn)(void*), void* arg) {
+  pthread_attr_t attr;
+  if (const int e = ::pthread_attr_init(&attr)) return e;
+  const long least = ::sysconf(_SC_THREAD_STACK_MIN);
+  std::size_t bytes = thread_stack_bytes;
+  if (least > 0 && static_cast<std::size_t>(least) > bytes) bytes = static_cast<std::size_t>(least);
+  bytes = round_up(bytes + static_tls_bytes(), page_size());
+  ::pthread_attr_setstacksize(&attr, bytes);
+
+  start_record* record = new (std::nothrow) start_record{fn, arg};
+  int e = ENOMEM;
+  if (record != nullptr) {
+    // No signal may reach a thread before it has its signal stack and its m.
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t handle{};
+    e = ::pthread_create(&handle, &attr, thread_main, record);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (e == 0) {
+      out->handle = static_cast<std::uintptr_t>(handle);
+    } else {
+      delete record;
+    }
+  }
+  ::pthread_attr_destroy(&attr);
+  return e;
+}
+
+void thread_join(thread t) { ::pthread_join(static_cast<pthread_t>(t.handle), nullptr); }
+
+std::uint64_t thread_id() { return static_cast<std::uint64_t>(system_call(SYS_gettid)); }
+
+stack_bounds thread_stack() {
+  pthread_attr_t attr;
+  if (::pthread_getattr_np(::pthread_self(), &attr) != 0) return {};
+  void* lo = nullptr;
+  std::size_t bytes = 0;
+  ::pthread_attr_getstack(&attr, &lo, &bytes);
+  ::pthread_attr_destroy(&attr);
+  const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(lo);
+  return {at, at + bytes};
+}
+
+// ---- address space
+
+[[gnu::noinline]] void* reserve(std::size_t bytes, int* err) {
+  const int saved = errno;
+  // Through libc's mmap: sanitizers watch that, and forget what they knew about an address that is used again.
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) {
+    *err = errno;
+    at = nullptr;
+  }
+  errno = saved;
+  return at;
+}
+
+[[gnu::noinline]] void unmap(void* at, std::size_t bytes) {
+  const int saved = errno;
+  unpoison(at, bytes);
+  ::munmap(at, bytes);
+  errno = saved;
+}
+
+namespace {
+int advise(void* at, std::size_t bytes, int advice) {
+  return static_cast<int>(-system_call(SYS_madvise, as_argument(at), static_cast<long>(bytes), advice));
+}
+}  // namespace
+
+// Refusals (kernels without huge pages) are fine: the advice is about cost only.
+void no_huge_pages(void* at, std::size_t bytes) { advise(at, bytes, MADV_NOHUGEPAGE); }
+void huge_pages(void* at, std::size_t bytes) { advise(at, bytes, MADV_HUGEPAGE); }
+void discard(void* at, std::size_t bytes) { advise(at, bytes, MADV_DONTNEED); }
+
+std::size_t page_size() { return ::getauxval(AT_PAGESZ); }
+
+namespace {
+
+int guard_one_by_one(std::span<const range> ranges) {
+  for (const range& r : ranges) {
+    if (const int e = advise(r.at, r.bytes, madv_guard_install)) return e;
+  }
+  return 0;
+}
+
+// The kernel reads the ranges as they are.
+static_assert(sizeof(range) == sizeof(iovec) && offsetof(range, at) == offsetof(iovec, iov_base) &&
+              offsetof(range, bytes) == offsetof(iovec, iov_len));
+constexpr std::size_t max_iovecs = 1024;
+
+int guard_in_batches(std::span<const range> ranges) {
+  // Opened each time, for 1 us: a kept descriptor would be wrong after fork, and after a daemon's closing of all.
+  const long fd = system_call(nr_pidfd_open, ::getpid(), 0);
+  if (fd == -EMFILE || fd == -ENFILE) return guard_one_by_one(ranges);
+  if (fd < 0) return static_cast<int>(-fd);
+  int e = 0;
+  while (e == 0 && !ranges.empty()) {
+    const auto part = ranges.first(ranges.size() < max_iovecs ? ranges.size() : max_iovecs);
+    std::size_t bytes = 0;
+    for (const range& r : part) bytes += r.bytes;
+    const long done = system_call(nr_process_madvise, fd, as_argument(part.data()), static_cast<long>(part.size()),
+                                  madv_guard_install, 0);
+    if (done < 0) {
+      e = static_cast<int>(-done);
+    } else if (static_cast<std::size_t>(done) != bytes) {
+      e = guard_one_by_one(part);  // says which error stopped it
+    }
+    ranges = ranges.subspan(part.size());
+  }
+  system_call(SYS_close, fd);
+  return e;
+}
+
+int guard_by_protection(std::span<const range> ranges) {
+  for (const range& r : ranges) {
+    const long e = system_call(SYS_mprotect, as_argument(r.at), static_cast<long>(r.bytes), PROT_NONE);
+    if (e < 0) return static_cast<int>(-e);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int install_guards(guard_method how, std::span<const range> ranges) {
+  switch (how) {
+    case guard_method::batch:
+      return guard_in_batches(ranges);
+    case guard_method::single:
+      return guard_one_by_one(ranges);
+    case guard_method::protect:
+      return guard_by_protection(ranges);
+    case guard_method::none:
+      return 0;
+    case guard_method::automatic:
+      break;  // a wish, not a method: the arenas resolve it
+  }
+  return EINVAL;
+}
+
+std::size_t mapping_limit() {
+  const std::size_t n = read_number("/proc/sys/vm/max_map_count");
+  return n != 0 ? n : 65530;
+}
+
+// ---- facts
+
+int cpu_count() {
+  unsigned long mask[1024];  // the kernel fills what it needs and says how much
+  const long bytes = system_call(SYS_sched_getaffinity, 0, sizeof mask, as_argument(mask));
+  int cpus = 0;
+  for (long i = 0; i < bytes / static_cast<long>(sizeof mask[0]); ++i) cpus += std::popcount(mask[i]);
+  if (cpus == 0) cpus = 1;
+  const int quota = cgroup_cpus("");
+  return quota != 0 && quota < cpus ? quota : cpus;
+}
+
+std::size_t main_stack_limit() {
+  rlimit limit{};
+  if (system_call(SYS_prlimit64, 0, RLIMIT_STACK, 0, as_argument(&limit)) < 0 || limit.rlim_cur == RLIM_INFINITY) {
+    return SIZE_MAX;
+  }
+  return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  constexpr long nonblock = 1;
+  if (system_call(SYS_getrandom, as_argument(&seed), sizeof seed, nonblock) == sizeof seed) return seed;
+  return static_cast<std::uint64_t>(now()) * 0x9e3779b97f4a7c15u ^ static_cast<std::uint64_t>(::getpid());
+}
+
+bool shadow_stack_active() {
+#if defined(__x86_64__)
+  constexpr long shstk_status = 0x5005;
+  std::uint64_t features = 0;
+  return system_call(SYS_arch_prctl, shstk_status, as_argument(&features)) == 0 && (features & 1) != 0;
+#else
+  return false;
+#endif
+}
+
+int membarrier_register() {
+  return static_cast<int>(-system_call(SYS_membarrier, membarrier_register_private_expedited, 0, 0));
+}
+
+int membarrier() { return static_cast<int>(-system_call(SYS_membarrier, membarrier_private_expedited, 0, 0)); }
+
+// ---- signals
+
+namespace {
+
+// Wide vector registers make the kernel's own frame large: it says how large.
+std::size_t signal_stack_size() {
+  return round_up(signal_stack_bytes + ::getauxval(at_minsigstksz), page_size());
+}
+
+}  // namespace
+
+void* signal_stack_install() {
+  stack_t have{};
+  if (::sigaltstack(nullptr, &have) == 0 && (have.ss_flags & SS_DISABLE) == 0) return nullptr;
+  const std::size_t guard = page_size(), bytes = signal_stack_size();
+  int err = 0;
+  char* memory = static_cast<char*>(reserve(guard + bytes, &err));
+  if (memory == nullptr) return nullptr;
+  stack_t ours{};
+  ours.ss_sp = memory + guard;
+  ours.ss_size = bytes;
+  const range below{memory, guard};
+  if (guard_by_protection({&below, 1}) != 0 || system_call(SYS_sigaltstack, as_argument(&ours), 0) != 0) {
+    unmap(memory, guard + bytes);
+    return nullptr;
+  }
+  return memory;
+}
+
+void signal_stack_remove(void* memory) {
+  if (memory == nullptr) return;
+  const std::size_t guard = page_size(), bytes = signal_stack_size();
+  stack_t have{};
+  ::sigaltstack(nullptr, &have);
+  if (have.ss_sp == static_cast<char*>(memory) + guard) {
+    stack_t off{};
+    off.ss_flags = SS_DISABLE;
+    ::sigaltstack(&off, nullptr);
+  }
+  unmap(memory, guard + bytes);
+}
+
+namespace {
+
+using fault_fn = bool (*)(std::uintptr_t address, std::uintptr_t sp);
+constinit atomic<fault_fn> fault_wire{nullptr};
+
+// Written before our handler is there to read it.
+struct previous_handlers {
+  struct sigaction segv, bus;
+  struct sigaction& of(int sig) { return sig == SIGBUS ? bus : segv; }
+};
+constinit previous_handlers previous{};
+constinit atomic<bool> previous_known{false};
+
+std::uintptr_t stack_pointer(void* context) {
+  const mcontext_t& machine = static_cast<ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+  return static_cast<std::uintptr_t>(machine.gregs[REG_RSP]);
+#elif defined(__aarch64__)
+  return machine.sp;
+#endif
+}
+
+void restore_default(int sig) {
+  struct sigaction none {};
+  none.sa_handler = SIG_DFL;
+  ::sigaction(sig, &none, nullptr);
+}
+
+// What would have happened without us.
+void pass_on(int sig, siginfo_t* info, void* context) {
+  const struct sigaction& old = previous.of(sig);
+  const bool sent = info->si_code <= 0;  // by kill or the like: there is no instruction that would fault again
+  if ((old.sa_flags & SA_SIGINFO) == 0 && (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN)) {
+    // The kernel does not let a process ignore a real fault either.
+    if (sent && old.sa_handler == SIG_IGN) return;
+    restore_default(sig);
+    if (sent) system_call(SYS_tgkill, ::getpid(), static_cast<long>(thread_id()), sig);
+    return;
+  }
+  // A handler of this kind expects that the default acts on its return, or on its own raise().
+  if ((old.sa_flags & SA_RESETHAND) != 0) restore_default(sig);
+  if ((old.sa_flags & SA_SIGINFO) != 0) {
+    old.sa_sigaction(sig, info, context);
+  } else {
+    old.sa_handler(sig);
+  }
+}
+
+void on_fault(int sig, siginfo_t* info, void* context) {
+  const int saved = errno;
+  // order: os.fault_wire
+  const fault_fn fn = fault_wire.load(acquire);
+  const bool fault = info->si_code > 0;
+  const bool ours =
+      fault && fn != nullptr && fn(reinterpret_cast<std::uintptr_t>(info->si_addr), stack_pointer(context));
+  if (!ours) pass_on(sig, info, context);
+  errno = saved;
+}
+
+}  // namespace
+
+void fault_handler_install(fault_fn fn) {
+  // order: os.fault_wire
+  fault_wire.store(fn, release);
+  const bool again = previous_known.exchange(true, acq_rel);
+  for (const int sig : {SIGSEGV, SIGBUS}) {
+    struct sigaction now_there {};
+    ::sigaction(sig, nullptr, &now_there);
+    const bool function = (now_there.sa_flags & SA_SIGINFO) != 0 ||
+                          (now_there.sa_handler != SIG_DFL && now_there.sa_handler != SIG_IGN);
+    // A handler that came after ours may pass faults on to us: above it, we would pass them back for ever.
+    if (again && function) continue;
+    previous.of(sig) = now_there;
+    struct sigaction ours {};
+    ours.sa_sigaction = on_fault;
+    // NODEFER: a second fault, in the dump, is reported as what it is. The stack at fault cannot hold a handler.
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    ::sigemptyset(&ours.sa_mask);
+    ::sigaction(sig, &ours, nullptr);
+  }
+}
+
+}  // namespace weft::rt::os
