@@ -61,7 +61,7 @@ class stack_arenas {
   // Safe in a signal handler: reads published chunks only, takes no lock.
   stack* find_sig(std::uintptr_t address, bool* in_guard) const;
 
-  std::uint64_t slots_in_use() const;      // out of the arena, P caches included
+  std::uint64_t slots_in_use() const;  // out of the arena, P caches included
   std::uint64_t bytes_reserved() const;
   os::guard_method method() const { return method_; }
 
@@ -85,14 +85,14 @@ class stack_arenas {
 
   mutex lock_;
   stack* free_[stack_classes] = {};
-  chunk* open_[stack_classes] = {};   // the chunk that still has slots to carve
-  chunk* chunks_ = nullptr;           // table of max_chunks, reserved lazily
+  chunk* open_[stack_classes] = {};  // the chunk that still has slots to carve
+  chunk* chunks_ = nullptr;          // table of max_chunks, reserved lazily
   atomic<std::uint32_t> nchunks_{0};
   os::guard_method method_ = os::guard_method::none;
-  bool may_fall_back_ = false;             // the method was chosen by us, not forced
+  bool may_fall_back_ = false;  // the method was chosen by us, not forced
   bool warned_ = false;
-  std::uint64_t guarded_by_mapping_ = 0;   // guards that cost mappings
-  std::uint64_t mapping_budget_ = 0;       // so many mappings may they cost; 0: not asked yet
+  std::uint64_t guarded_by_mapping_ = 0;  // guards that cost mappings
+  std::uint64_t mapping_budget_ = 0;      // so many mappings may they cost; 0: not asked yet
   atomic<std::uint64_t> in_use_{0};
   atomic<std::uint64_t> reserved_{0};
 };

@@ -19,8 +19,8 @@ void futex_wake(atomic<std::uint32_t>* word, int n = 1);
 
 // Monotonic nanoseconds.
 std::int64_t now();
-void pause();           // the spin hint: the model's yield
-void yield_thread();    // sched_yield
+void pause();         // the spin hint: the model's yield
+void yield_thread();  // sched_yield
 void sleep_ns(std::int64_t ns);
 
 struct thread {
@@ -59,7 +59,7 @@ std::size_t mapping_limit();  // vm.max_map_count: `protect` costs two mappings 
 int cpu_count();                 // CPUs this process may use: affinity and cgroup quota, as Go 1.25
 std::size_t main_stack_limit();  // RLIMIT_STACK; SIZE_MAX if unlimited
 std::uint64_t random_seed();
-bool shadow_stack_active();      // CET shadow stacks: a switch of stacks would fault
+bool shadow_stack_active();  // CET shadow stacks: a switch of stacks would fault
 
 // membarrier(PRIVATE_EXPEDITED): returns errno.
 int membarrier_register();

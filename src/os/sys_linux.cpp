@@ -288,16 +288,11 @@ int guard_by_protection(std::span<const range> ranges) {
 
 int install_guards(guard_method how, std::span<const range> ranges) {
   switch (how) {
-    case guard_method::batch:
-      return guard_in_batches(ranges);
-    case guard_method::single:
-      return guard_one_by_one(ranges);
-    case guard_method::protect:
-      return guard_by_protection(ranges);
-    case guard_method::none:
-      return 0;
-    case guard_method::automatic:
-      break;  // a wish, not a method: the arenas resolve it
+    case guard_method::batch: return guard_in_batches(ranges);
+    case guard_method::single: return guard_one_by_one(ranges);
+    case guard_method::protect: return guard_by_protection(ranges);
+    case guard_method::none: return 0;
+    case guard_method::automatic: break;  // a wish, not a method: the arenas resolve it
   }
   return EINVAL;
 }
@@ -315,6 +310,7 @@ int cpu_count() {
   int cpus = 0;
   for (long i = 0; i < bytes / static_cast<long>(sizeof mask[0]); ++i) cpus += std::popcount(mask[i]);
   if (cpus == 0) cpus = 1;
+  if (cpus <= 2) return cpus;  // no quota goes below that, and the files cost 60 us
   const int quota = cgroup_cpus("");
   return quota != 0 && quota < cpus ? quota : cpus;
 }
@@ -355,9 +351,7 @@ int membarrier() { return static_cast<int>(-system_call(SYS_membarrier, membarri
 namespace {
 
 // Wide vector registers make the kernel's own frame large: it says how large.
-std::size_t signal_stack_size() {
-  return round_up(signal_stack_bytes + ::getauxval(at_minsigstksz), page_size());
-}
+std::size_t signal_stack_size() { return round_up(signal_stack_bytes + ::getauxval(at_minsigstksz), page_size()); }
 
 }  // namespace
 
@@ -400,7 +394,9 @@ constinit atomic<fault_fn> fault_wire{nullptr};
 // Written before our handler is there to read it.
 struct previous_handlers {
   struct sigaction segv, bus;
-  struct sigaction& of(int sig) { return sig == SIGBUS ? bus : segv; }
+  struct sigaction& of(int sig) {
+    return sig == SIGBUS ? bus : segv;
+  }
 };
 constinit previous_handlers previous{};
 constinit atomic<bool> previous_known{false};
@@ -460,8 +456,8 @@ void fault_handler_install(fault_fn fn) {
   for (const int sig : {SIGSEGV, SIGBUS}) {
     struct sigaction now_there {};
     ::sigaction(sig, nullptr, &now_there);
-    const bool function = (now_there.sa_flags & SA_SIGINFO) != 0 ||
-                          (now_there.sa_handler != SIG_DFL && now_there.sa_handler != SIG_IGN);
+    const bool function =
+        (now_there.sa_flags & SA_SIGINFO) != 0 || (now_there.sa_handler != SIG_DFL && now_there.sa_handler != SIG_IGN);
     // A handler that came after ours may pass faults on to us: above it, we would pass them back for ever.
     if (again && function) continue;
     previous.of(sig) = now_there;

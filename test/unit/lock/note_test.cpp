@@ -1,0 +1,86 @@
+#include "lock/note.hpp"
+
+#include <gtest/gtest.h>
+
+namespace {
+
+using namespace weft::rt;
+
+TEST(note, a_wake_before_the_sleep_is_not_lost) {
+  note n;
+  n.wakeup();
+  n.sleep();
+  EXPECT_TRUE(n.sleep_for(0)) << "signalled until it is cleared";
+  EXPECT_TRUE(n.sleep_for(1'000'000'000));
+}
+
+TEST(note, a_timed_sleep_ends_without_a_wake_and_not_before_its_time) {
+  note n;
+  const std::int64_t from = os::now();
+  EXPECT_FALSE(n.sleep_for(2'000'000));
+  EXPECT_GE(os::now() - from, 2'000'000);
+  EXPECT_FALSE(n.sleep_for(0));
+  EXPECT_FALSE(n.sleep_for(-1));
+}
+
+TEST(note, can_be_used_again_after_a_clear) {
+  note n;
+  n.wakeup();
+  n.sleep();
+  n.clear();
+  EXPECT_FALSE(n.sleep_for(1));
+  n.wakeup();
+  n.sleep();
+}
+
+TEST(note, a_timed_sleep_can_be_followed_by_a_wake) {
+  note n;
+  EXPECT_FALSE(n.sleep_for(1));
+  n.wakeup();
+  EXPECT_TRUE(n.sleep_for(0));
+}
+
+struct pair {
+  note ping, pong;
+  long value = 0;  // plain: only the notes order it
+};
+
+constexpr int rounds = 5'000;
+
+TEST(note, carries_what_the_waker_wrote_back_and_forth) {
+  pair p;
+  os::thread t;
+  ASSERT_EQ(0, os::thread_start(
+                   &t,
+                   [](void* arg) {
+                     pair& mine = *static_cast<pair*>(arg);
+                     for (int i = 0; i < rounds; ++i) {
+                       mine.ping.sleep();
+                       mine.ping.clear();
+                       ++mine.value;
+                       mine.pong.wakeup();
+                     }
+                   },
+                   &p));
+  for (int i = 0; i < rounds; ++i) {
+    ++p.value;
+    p.ping.wakeup();
+    if (i % 2 == 0) {
+      p.pong.sleep();
+    } else {
+      while (!p.pong.sleep_for(1'000'000'000)) {
+      }
+    }
+    p.pong.clear();
+  }
+  os::thread_join(t);
+  EXPECT_EQ(2 * rounds, p.value);
+}
+
+TEST(note_death, a_second_wake_without_a_clear_is_fatal) {
+  note n;
+  n.wakeup();
+  EXPECT_EXIT(n.wakeup(), testing::ExitedWithCode(2), "fatal error: lock: note woken twice");
+}
+
+}  // namespace
