@@ -45,7 +45,8 @@ class stack_arenas {
   static constexpr std::size_t chunk_slots = 1024;
   static constexpr std::size_t max_chunk_bytes = std::size_t{256} << 20;
 
-  // `guards`: automatic picks the best that this kernel has, with one fallback; others are forced.
+  // `guards`: automatic picks the best that this kernel has, and mprotect where that is refused (locked memory).
+  // The others are forced: where the kernel refuses, get() fails. Only `none` ever gives a slot without a guard.
   void init(os::guard_method guards);
   // Unmaps everything; only when no slot is in use (tests).
   void drop();

@@ -1,0 +1,36 @@
+// The exceptions of weft. Misuse that Go turns into a panic throws a type derived from weft::error, with
+// Go's wording in what().
+#pragma once
+#include <stdexcept>
+
+#include "weft/detail/config.hpp"
+
+namespace weft {
+inline namespace v0 {
+
+/// Misuse of the library. The message names the value or the call.
+class WEFT_EXPORT error : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+/// wait_group: the counter would go below zero.
+class WEFT_EXPORT negative_counter : public error {
+ public:
+  negative_counter() : error("sync: negative WaitGroup counter") {}
+};
+
+/// wait_group: add() from zero while a wait() is in progress, or reuse before every wait() has returned.
+class WEFT_EXPORT wait_group_misuse : public error {
+ public:
+  using error::error;
+};
+
+/// unlock() of a mutex that nobody holds. From ~lock_guard it terminates the program.
+class WEFT_EXPORT unlock_of_unlocked_mutex : public error {
+ public:
+  unlock_of_unlocked_mutex() : error("sync: unlock of unlocked mutex") {}
+};
+
+}  // namespace v0
+}  // namespace weft

@@ -1,0 +1,86 @@
+// Starting goroutines, and what a goroutine does with the thread it runs on.
+#pragma once
+#include <cstddef>
+
+#include "weft/detail/config.hpp"
+#include "weft/detail/entry.hpp"
+#include "weft/detail/text.hpp"
+
+namespace weft {
+inline namespace v0 {
+
+/// How a goroutine is started.
+struct attrs {
+  /// Shown in reports. Copied; at most 63 bytes are kept.
+  detail::text name{};
+  /// Bytes of stack, rounded up to 16 KiB, 64 KiB, 256 KiB, 1 MiB or 8 MiB. Default: options::stack_size.
+  std::size_t stack_size = detail::default_stack;
+};
+
+/// Starts a goroutine that calls f, as Go's `go f()`. The caller goes on; the new goroutine is next on its P.
+///   Takes     any move-only callable; it is moved (or copied from an lvalue) into the goroutine, once.
+///   Throws    weft::error outside a runtime, for an empty function ("go of nil func value") or bad attributes;
+///             std::bad_alloc; what f's move constructor throws. Nothing has been started then.
+///   Blocks    no. Not a cancellation point.
+///   Cost      O(1), no allocation for callables up to 64 bytes. The stack is bound when it first runs.
+///   Orders    everything before this call happens before f begins.
+///   An exception that leaves f ends the process like a Go panic: a report on stderr, then std::abort.
+template <class F>
+  requires std::is_invocable_v<std::decay_t<F>>
+void go(const attrs& a, F&& f) {
+  using D = std::decay_t<F>;
+  if constexpr (detail::can_be_nil<D>) {
+    if (f == nullptr) detail::throw_go_of_nil();
+  }
+  using entry = detail::entry_of<D, F>;
+  if constexpr (detail::entry_inline<D>) {
+    auto* from = const_cast<std::remove_cv_t<std::remove_reference_t<F>>*>(__builtin_addressof(f));
+    detail::newproc(&entry::ops, from, a.name, a.stack_size);
+  } else {
+    detail::entry_guard<D> boxed{new D(static_cast<F&&>(f))};
+    detail::newproc(&entry::ops, &boxed.f, a.name, a.stack_size);
+    boxed.f = nullptr;
+  }
+}
+
+template <class F>
+  requires std::is_invocable_v<std::decay_t<F>>
+void go(F&& f) { go(attrs{}, static_cast<F&&>(f)); }
+
+/// Lets the other runnable goroutines of this P run first: the caller goes to the tail of its local queue.
+/// On a plain thread: yields the thread. Not a cancellation point. Go: runtime.Gosched, but local.
+WEFT_EXPORT void yield();
+
+namespace detail {
+class blocking_scope {
+ public:
+  WEFT_EXPORT blocking_scope();
+  WEFT_EXPORT ~blocking_scope();
+  blocking_scope(const blocking_scope&) = delete;
+  blocking_scope& operator=(const blocking_scope&) = delete;
+
+ private:
+  void* g_;
+};
+}  // namespace detail
+
+/// Runs f here and now, on this stack and thread, with the P handed to others first: for calls that block in
+/// the kernel or in foreign code. The goroutine stays on its thread. On a plain thread: just calls f.
+///   Returns   what f returns; f's exceptions pass.
+///   Blocks    as long as f does, and then until a P is free. Not a cancellation point.
+///   Cost      about a microsecond when another thread must be woken. Go: a blocking system call.
+template <class F>
+decltype(auto) blocking(F&& f) {
+  detail::blocking_scope scope;
+  return static_cast<F&&>(f)();
+}
+
+/// Goroutines of this runtime that have been started and have not ended, the caller included.
+/// O(procs). Throws weft::error outside a runtime. Go: runtime.NumGoroutine.
+WEFT_EXPORT int num_goroutine();
+
+/// CPUs this process may use: affinity and cgroup quota, as Go 1.25. Go: runtime.NumCPU.
+WEFT_EXPORT int num_cpu();
+
+}  // namespace v0
+}  // namespace weft

@@ -1,0 +1,67 @@
+// run: a whole runtime's life, from the first P to the last goroutine.
+#pragma once
+#include <exception>
+#include <optional>
+#include <type_traits>
+
+#include "weft/detail/config.hpp"
+#include "weft/options.hpp"
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+// The part of run() that is compiled once: body(arg) on the main goroutine. `exit_status(result)` is asked for
+// when main has ended under main_return::exit.
+WEFT_EXPORT void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_status)(void*), void* result);
+
+// What main leaves behind: its value or its exception.
+template <class R>
+struct main_result {
+  std::optional<R> value;
+  std::exception_ptr thrown;
+  static int exit_status(void* self) {
+    auto& r = *static_cast<main_result*>(self);
+    if constexpr (std::is_convertible_v<R, int>) return r.value ? static_cast<int>(*r.value) : 70;
+    return 0;
+  }
+};
+
+}  // namespace detail
+
+/// Starts the scheduler on this thread and runs f as the main goroutine.
+///   Returns   what f returns (void: 0), when main and every other goroutine have ended.
+///   Throws    what leaves f, after the others have ended; weft::error inside a goroutine or for bad options;
+///             std::system_error when the system refuses memory.
+///   Blocks    the thread. May be called again afterwards, and on other threads at the same time.
+template <class F>
+auto run(const options& o, F&& f) {
+  using R0 = std::decay_t<std::invoke_result_t<F&>>;
+  using R = std::conditional_t<std::is_void_v<R0>, int, R0>;
+  detail::main_result<R> result;
+  auto body = [&]() {
+    try {
+      if constexpr (std::is_void_v<R0>) {
+        static_cast<F&&>(f)();
+        result.value.emplace(0);
+      } else {
+        result.value.emplace(static_cast<F&&>(f)());
+      }
+    } catch (...) {
+      result.thrown = std::current_exception();
+    }
+  };
+  void (*call)(void*) = [](void* b) { (*static_cast<decltype(body)*>(b))(); };
+  detail::run_main(o, call, &body, &detail::main_result<R>::exit_status, &result);
+  if (result.thrown) std::rethrow_exception(static_cast<std::exception_ptr&&>(result.thrown));
+  return R(static_cast<R&&>(*result.value));
+}
+
+/// The same with options::from_env().
+template <class F>
+auto run(F&& f) {
+  return run(options::from_env(), static_cast<F&&>(f));
+}
+
+}  // namespace v0
+}  // namespace weft

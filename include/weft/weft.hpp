@@ -1,0 +1,9 @@
+// Everything.
+#pragma once
+#include "weft/debug.hpp"
+#include "weft/error.hpp"
+#include "weft/go.hpp"
+#include "weft/options.hpp"
+#include "weft/run.hpp"
+#include "weft/sync.hpp"
+#include "weft/this_goroutine.hpp"

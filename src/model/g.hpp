@@ -1,0 +1,58 @@
+// g: a goroutine. 256 bytes, type-stable: its memory is never anything else (mem/slab.hpp), all-zero is a
+// legal dead g, and an id is never reused. Plain threads that wait get one too, for the wait (park.hpp).
+#pragma once
+#include <cstdint>
+
+#include "arch/gobuf.hpp"
+#include "model/status.hpp"
+#include "model/wait_reason.hpp"
+#include "weft/detail/entry.hpp"
+
+namespace weft::rt {
+
+struct m;
+struct sched_t;
+struct stack;
+struct sudog;
+
+// The 16 bytes of __cxa_get_globals(), the same in libstdc++ and libc++abi: caught and uncaught exceptions of
+// whoever runs. Per thread by the ABI, per goroutine by us (FAULTS 6).
+struct eh_globals {
+  void* caught = nullptr;
+  std::uint32_t uncaught = 0;
+};
+
+// A goroutine's life touches the first two lines at birth, the third when it first runs, the fourth when
+// it waits.
+struct alignas(64) g {
+  // ---- who it is and where it is
+  gobuf sched;             // while it does not run
+  g* schedlink = nullptr;  // list link; owner: the list's lock or owner
+  rt::m* m = nullptr;      // token: the M that runs it; null otherwise
+  status_word status;
+  wait_reason reason = wait_reason::none;  // why it waits; written before the park
+  std::uint8_t stack_class = 0;
+  bool on_list = false;  // token: in a glist
+  bool is_g0 = false;
+  const v0::detail::entry_ops* entry = nullptr;  // null once it has run
+  std::uint64_t goid = 0;
+  rt::stack* stack = nullptr;  // bound at the first run
+  const void* gopc = nullptr;  // where it was created
+  // ---- its callable
+  alignas(16) unsigned char closure[v0::detail::entry_bytes] = {};
+  // ---- its run
+  eh_globals eh;
+  sched_t* rt = nullptr;  // its runtime
+  rt::m* tied = nullptr;  // must be resumed on this M: it came back without a P
+  char* name = nullptr;   // malloc'ed; null for most
+  std::uint64_t parent_goid = 0;
+  void* fake_stack = nullptr;  // AddressSanitizer's, in its builds
+  std::uint64_t runs = 0;      // how often it was given a P; debugging and tests
+  // ---- its wait
+  sudog* waiting = nullptr;     // the wait it is parked in; stable while waiting
+  std::uint32_t wait_seq = 0;   // counts waits, so that a late taker knows its own from the next
+  std::uint32_t is_thread = 0;  // a plain thread's proxy: readied by a futex wake
+};
+static_assert(sizeof(g) <= 256, "a queued goroutine costs 256 bytes at most");
+
+}  // namespace weft::rt

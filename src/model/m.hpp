@@ -1,0 +1,68 @@
+// m: an OS thread that runs goroutines, with its own scheduler stack g0 (the thread's stack). Type-stable:
+// its memory is never anything else, because a revoker may look at an m that has just ended.
+#pragma once
+#include <cstdint>
+
+#include "arch/gobuf.hpp"
+#include "base/atomic.hpp"
+#include "base/choice.hpp"
+#include "lock/note.hpp"
+#include "model/g.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+
+struct p;
+struct sched_t;
+
+// The revoke word (DESIGN 2): two bits of state, the rest a generation, so that the second revoker's
+// `pending` is never taken for the first's.
+inline constexpr std::uint32_t revoke_none = 0;     // the M keeps its P
+inline constexpr std::uint32_t revoke_pending = 1;  // a revoker looks whether it may have the P
+inline constexpr std::uint32_t revoke_done = 2;     // the P is gone; the goroutine is detached
+inline constexpr std::uint32_t revoke_state = 3;    // mask
+inline constexpr std::uint32_t revoke_generation = 4;
+
+struct alignas(64) m {
+  // ---- the door (sched/enter.hpp): written by the M's own thread, read by revokers
+  atomic<std::uint32_t> in_runtime{1};  // an M without P, in the scheduler, parked or not yet started has 1
+  atomic<std::uint32_t> revoke{revoke_none};
+  rt::p* p = nullptr;  // token: the P it holds. Written by its own thread with in_runtime == 1, or by
+                       // whoever revoked it, before the hand-off
+  g* curg = nullptr;   // the goroutine it runs; null in the scheduler
+  sched_t* rt = nullptr;
+  eh_globals* eh = nullptr;  // this thread's __cxa_get_globals()
+
+  // ---- what the other side of a switch does for the one who left (sched/switch.hpp)
+  void (*after)(m* mp, g* left, void* arg) = nullptr;
+  g* after_g = nullptr;
+  void* after_arg = nullptr;
+  void (*commit)(void* arg) = nullptr;  // of a park
+
+  // ---- scheduling
+  rt::p* nextp = nullptr;  // the P that whoever woke it has given it
+  rt::p* oldp = nullptr;   // the P it had before it went out; it likes that one best
+  g* picked = nullptr;     // chosen already, but only g0 can run it
+  bool spinning = false;   // out of work and looking for it; counted in sched.nmspinning
+  bool listed = false;     // token: on the idle list
+  bool blocked = false;    // sleeps on its note
+  note park;
+  chooser choose;
+
+  // ---- life
+  gobuf leave;  // where the thread came from: continuing it ends the M (Go: g0.sched)
+  gobuf scrap;  // where a context is saved that nobody will continue
+  void (*mstartfn)(m*) = nullptr;
+  std::uint32_t id = 0;
+  std::uint64_t tid = 0;
+  os::thread thread;
+  os::stack_bounds g0_stack;  // known in AddressSanitizer builds only
+  void* g0_fiber = nullptr;   // ThreadSanitizer's, in its builds
+  void* signal_stack = nullptr;
+  eh_globals thread_eh;    // the exceptions of the thread that called run, while it is an M
+  m* schedlink = nullptr;  // idle list, or free list of the process
+  m* alllink = nullptr;    // all Ms of the runtime
+  g g0;
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,51 @@
+// p: the right to run goroutines, and what belongs to it: a run queue and caches. Whoever holds a P has them
+// to itself and needs no lock; only the run queue is looked at, and stolen from, by others.
+#pragma once
+#include <cstdint>
+
+#include "base/atomic.hpp"
+#include "base/sizes.hpp"
+#include "mem/stack.hpp"
+#include "model/glist.hpp"
+#include "model/runq.hpp"
+
+namespace weft::rt {
+
+struct m;
+struct sched_t;
+
+enum class p_status : std::uint32_t { idle = 0, running = 1 };  // Go's numbers
+
+struct alignas(64) p {
+  // ---- the holder's
+  rt::m* m = nullptr;  // token: who holds it
+  sched_t* rt = nullptr;
+  std::uint32_t id = 0;
+  std::uint32_t tick_mod = 0;  // schedtick modulo sizes::global_tick
+  std::uint32_t hops = 0;      // runnext taken so often in this slice
+  std::uint32_t ngfree = 0;
+  g* gfree = nullptr;                 // dead gs, last in first out
+  std::uint64_t goid_next = 0;        // ids from here
+  std::uint64_t goid_end = 0;         // to here are this P's to give
+  stack* stacks[stack_classes] = {};  // free stacks, last in first out
+  std::uint32_t nstacks[stack_classes] = {};
+
+  // ---- read by others
+  alignas(64) atomic<p_status> status{p_status::idle};
+  atomic<std::uint32_t> schedtick{0};  // one more for each slice begun
+  atomic<bool> slice_over{false};      // set by a revoker: a new slice begins at the next runqget
+  atomic<std::uint64_t> created{0};    // goroutines started by this P
+  atomic<std::uint64_t> ended{0};      // goroutines that ended on it
+  atomic<std::uint64_t> steals{0};     // goroutines it took from others
+  p* idle_next = nullptr;              // idle list, under sched.lock
+  p* idle_prev = nullptr;
+
+  alignas(64) runq<g, sizes::runq> q;
+};
+
+// The counters have one writer, the holder: no RMW needed.
+inline void bump(atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
+  counter.store(counter.load(relaxed) + by, relaxed);
+}
+
+}  // namespace weft::rt

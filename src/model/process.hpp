@@ -1,0 +1,34 @@
+// process: what all runtimes of the process share. One object without a constructor to run: plain threads
+// may wait on a semaphore before the first runtime exists and after the last has gone.
+#pragma once
+#include <cstdint>
+
+#include "base/atomic.hpp"
+#include "lock/mutex.hpp"
+#include "mem/slab.hpp"
+#include "mem/stack.hpp"
+#include "model/g.hpp"
+#include "model/m.hpp"
+#include "model/sematable.hpp"
+
+namespace weft::rt {
+
+struct process {
+  stack_arenas stacks;
+  raw_slab gs{sizeof(g)};
+  raw_slab ms{sizeof(m)};
+  sematable semas;
+
+  mutex lock;          // what follows
+  g* gfree = nullptr;  // dead gs of ended runtimes, and proxies of plain threads at rest
+  m* mfree = nullptr;
+  bool booted = false;  // the parts that need the system are set up
+
+  atomic<std::uint64_t> goidgen{0};
+  atomic<std::uint32_t> runtimes{0};
+  atomic<std::uint64_t> proxies_in_use{0};
+};
+
+extern process the_process;
+
+}  // namespace weft::rt

@@ -1,0 +1,184 @@
+// runq: the runnable goroutines of one P. One producer, many consumers.
+//
+// Who    owner: the M that holds the P; alone writes tail_, the slots, and runnext from null. Anyone else is
+//        a thief: it may move head_ and take runnext away. The owner's own take competes like a thief.
+// State  runnables are slots [head_, tail_) mod N, then runnext, which goes before all of them. Both
+//        indices run free in 32 bits, so tail_ - head_ is the length; the owner never sees more than N.
+//        A thief can pair an old head_ with a new tail_; more than N/2 betrays that: it reads again.
+// Order  runq.publish   put: slot, then tail_ (release)      / take, grab: tail_ (acquire), then slot
+//        runq.consume   take, grab: slots, then head_ CAS (release) / put: head_ (acquire), then slot
+//        runq.runnext   put: the goroutine, then runnext_ (release) / take, grab: runnext_ (acquire CAS)
+// Why    slots are relaxed atomics: a thief copies before its CAS, so it may read a slot that is being
+//        reused. The CAS then fails and the copy is dropped, but the read did happen.
+//        runnext: only the owner makes it non-null, so from null it needs no CAS.
+// Never  touch *gp before the CAS has won: until then it belongs to someone else.
+// Checked by test/unit/model/runq_test.cpp, test/conformance/runq_test.cpp; exhaustively by the
+//        exploration engine.
+#pragma once
+#include <cstdint>
+
+#include "base/atomic.hpp"
+#include "base/check.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+
+template <class T, std::uint32_t N>
+class runq {
+  static_assert((N & (N - 1)) == 0 && N >= 2);
+
+ public:
+  static constexpr std::uint32_t capacity = N;
+
+  // What leaves a full ring: its older half, and the goroutine that found it full, in queue order.
+  struct spill {
+    T* item[N / 2 + 1];
+    std::uint32_t n = 0;
+  };
+
+  // Owner. `next`: gp becomes runnext and the old runnext goes to the tail. True when a spill was filled:
+  // the caller must put it on the global queue.
+  [[nodiscard]] bool put(T* gp, bool next, spill& out) {
+    if (next) {
+      T* old = runnext_.load(relaxed);
+      if (old == nullptr) {
+        // order: runq.runnext
+        runnext_.store(gp, release);
+        return false;
+      }
+      // order: runq.runnext
+      old = runnext_.exchange(gp, acq_rel);
+      if (old == nullptr) return false;
+      gp = old;
+    }
+    for (;;) {
+      const std::uint32_t h = head_.load(acquire);  // order: runq.consume
+      const std::uint32_t t = tail_.load(relaxed);
+      if (t - h < N) [[likely]] {
+        slot_[t % N].store(gp, relaxed);
+        tail_.store(t + 1, release);  // order: runq.publish
+        return false;
+      }
+      if (spill_half(h, t, gp, out)) return true;
+      // A thief made room meanwhile: the ring is not full any more.
+    }
+  }
+
+  // Owner. Appends as many of the n goroutines as there is room for; returns how many.
+  [[nodiscard]] std::uint32_t put_batch(T* const* gps, std::uint32_t n) {
+    const std::uint32_t h = head_.load(acquire);  // order: runq.consume
+    const std::uint32_t t = tail_.load(relaxed);
+    const std::uint32_t room = N - (t - h);
+    if (n > room) n = room;
+    for (std::uint32_t i = 0; i < n; ++i) slot_[(t + i) % N].store(gps[i], relaxed);
+    tail_.store(t + n, release);  // order: runq.publish
+    return n;
+  }
+
+  // Owner. runnext, or null.
+  [[nodiscard]] T* take_next() {
+    T* next = runnext_.load(relaxed);
+    // A failed CAS means that a thief has it: only thieves take from the owner, so there is no second try.
+    // order: runq.runnext
+    if (next != nullptr && runnext_.compare_exchange_strong(next, nullptr, acquire, relaxed)) return next;
+    return nullptr;
+  }
+
+  // Owner. The oldest of the ring, or null.
+  [[nodiscard]] T* take() {
+    for (;;) {
+      std::uint32_t h = head_.load(acquire);  // order: runq.consume
+      const std::uint32_t t = tail_.load(relaxed);
+      if (t == h) return nullptr;
+      T* gp = slot_[h % N].load(relaxed);
+      // order: runq.consume
+      if (head_.compare_exchange_strong(h, h + 1, release, relaxed)) [[likely]]
+        return gp;
+    }
+  }
+
+  // Thief. Takes half of this ring, rounded up, into the thief's own empty-enough ring behind its tail, all but
+  // the last, which it returns to run now. `stolen` counts them all. Null: nothing to take.
+  [[nodiscard]] T* steal_into(runq& mine, std::uint32_t& stolen) {
+    for (;;) {
+      std::uint32_t h = head_.load(acquire);        // order: runq.consume
+      const std::uint32_t t = tail_.load(acquire);  // order: runq.publish
+      const std::uint32_t size = t - h;
+      const std::uint32_t n = size - size / 2;
+      if (n == 0) return nullptr;
+      if (n > N / 2) {  // an old head_ paired with a new tail_
+        os::pause();
+        continue;
+      }
+      const std::uint32_t mt = mine.tail_.load(relaxed);
+      for (std::uint32_t i = 0; i < n; ++i) {
+        mine.slot_[(mt + i) % N].store(slot_[(h + i) % N].load(relaxed), relaxed);
+      }
+      // order: runq.consume
+      if (!head_.compare_exchange_strong(h, h + n, acq_rel, relaxed)) continue;
+      stolen = n;
+      T* last = mine.slot_[(mt + n - 1) % N].load(relaxed);
+      if (n > 1) {
+        const std::uint32_t mh = mine.head_.load(acquire);  // order: runq.consume
+        if (mt - mh + n > N) [[unlikely]]
+          fatal("runq: steal overflow");
+        mine.tail_.store(mt + n - 1, release);  // order: runq.publish
+      }
+      return last;
+    }
+  }
+
+  // Thief. The owner's runnext, or null.
+  [[nodiscard]] T* steal_next() {
+    T* next = runnext_.load(relaxed);
+    // order: runq.runnext
+    if (next != nullptr && runnext_.compare_exchange_strong(next, nullptr, acquire, relaxed)) return next;
+    return nullptr;
+  }
+  bool has_next() const { return runnext_.load(relaxed) != nullptr; }
+
+  // Anyone. Never true while a goroutine is on its way from runnext into the ring: that moves tail_, so an
+  // unchanged tail_ around the look at runnext makes the look at head_ and tail_ a consistent one.
+  [[nodiscard]] bool empty() const {
+    for (;;) {
+      const std::uint32_t h = head_.load(acquire);
+      const std::uint32_t t = tail_.load(acquire);
+      const T* next = runnext_.load(acquire);
+      if (t == tail_.load(acquire)) return h == t && next == nullptr;
+    }
+  }
+
+  // Anyone; a hint. runnext is not counted, as in Go's schedtrace.
+  std::uint32_t length() const {
+    for (;;) {
+      const std::uint32_t h = head_.load(acquire);
+      const std::uint32_t t = tail_.load(acquire);
+      if (t - h <= N) return t - h;
+    }
+  }
+
+  // Sets both indices; only on an empty queue that nobody else sees. For tests of wrap-around.
+  void reset_indices(std::uint32_t at) {
+    head_.store(at, relaxed);
+    tail_.store(at, relaxed);
+  }
+
+ private:
+  bool spill_half(std::uint32_t h, std::uint32_t t, T* gp, spill& out) {
+    const std::uint32_t n = (t - h) / 2;
+    if (n != N / 2) fatal("runq: ring is not full", t, h);
+    for (std::uint32_t i = 0; i < n; ++i) out.item[i] = slot_[(h + i) % N].load(relaxed);
+    // order: runq.consume
+    if (!head_.compare_exchange_strong(h, h + n, release, relaxed)) return false;
+    out.item[n] = gp;
+    out.n = n + 1;
+    return true;
+  }
+
+  atomic<T*> runnext_{nullptr};
+  atomic<std::uint32_t> head_{0};
+  atomic<std::uint32_t> tail_{0};
+  atomic<T*> slot_[N] = {};
+};
+
+}  // namespace weft::rt

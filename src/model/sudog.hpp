@@ -1,0 +1,45 @@
+// sudog: one wait of one goroutine (or plain thread) in one queue. It lives in the waiter's frame, because
+// stacks do not move; it is gone when the wait is over.
+//
+// The taker rule (DESIGN 5)  Whoever takes a sudog off its queue, under the queue's lock, owns the wake-up:
+// it alone writes `result` and readies `gp`. A releaser, a timeout and a cancellation are takers alike.
+// Never  touch a sudog after its goroutine was readied: the frame may be gone.
+#pragma once
+#include <cstdint>
+
+namespace weft::rt {
+
+struct g;
+struct sudog;
+class glist;
+
+enum class wait_result : std::uint8_t {
+  pending,    // still queued, or not yet read
+  woken,      // try again: the object may be free
+  handed,     // what was waited for is yours
+  timed_out,  // a timeout took the wait away
+};
+
+// What an object needs to know when somebody other than itself takes a waiter off its queue. Called under the
+// queue's lock; may take further waiters that can go on now, and adds them to `ready`.
+using taken_fn = void (*)(sudog* sg, glist& ready);
+
+struct sudog {
+  g* gp = nullptr;
+  const void* addr = nullptr;  // what it waits on: the key of the semaphore table
+  // Waiters of the same address, oldest first; the first is the node of the treap and knows the last.
+  sudog* next = nullptr;
+  sudog* prev = nullptr;
+  sudog* tail = nullptr;
+  // The treap of distinct addresses: valid in the first waiter of an address.
+  sudog* parent = nullptr;
+  sudog* left = nullptr;
+  sudog* right = nullptr;
+  std::uint32_t ticket = 0;
+  wait_result result = wait_result::pending;
+  bool queued = false;     // token: in a queue; changed under its lock only
+  std::int64_t since = 0;  // when a mutex waiter began to wait
+  taken_fn on_taken = nullptr;
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,254 @@
+// boot: a runtime from its first P to its last thread. The order is the content.
+//
+//   run_main ─▶ process (once: arenas, handlers) ─▶ sched, Ps ─▶ m0 = this thread, g0 = its stack, P0
+//            ─▶ newproc(main) ─▶ mstart(m0) ─▶ … ─▶ the last goroutine has ended: every M goes home
+//            ─▶ threads joined, foreign wakers gone ─▶ memory to the process
+#include <cxxabi.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <exception>
+#include <new>
+#include <string>
+#include <system_error>
+
+#include "base/check.hpp"
+#include "base/knobs.hpp"
+#include "base/print.hpp"
+#include "base/wires.hpp"
+#include "os/sys.hpp"
+#include "sched/sched.hpp"
+#include "sched/switch.hpp"
+#include "weft/error.hpp"
+#include "weft/options.hpp"
+#include "weft/run.hpp"
+
+namespace weft::rt {
+
+std::uint8_t checked_stack_class(std::size_t bytes);
+void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc);
+
+namespace {
+
+constinit atomic<std::terminate_handler> previous_terminate{nullptr};
+
+// std::terminate with the throwing frames still on the goroutine's stack.
+void on_terminate() {
+  g* gp = getg();
+  if (gp != nullptr && !gp->is_g0) {
+    wires.uncaught(gp);
+    std::abort();
+  }
+  if (auto* before = previous_terminate.load(acquire)) before();
+  std::abort();
+}
+
+// A fault in the guard of a stack of ours is an overflow of the goroutine that owns it. Reported, then left to
+// whoever handles faults, which as a rule ends the process by SIGSEGV.
+bool on_fault(std::uintptr_t address, std::uintptr_t) {
+  bool in_guard = false;
+  const stack* st = the_process.stacks.find_sig(address, &in_guard);
+  if (st != nullptr && in_guard && st->owner != nullptr) wires.overflow_sig(static_cast<const g*>(st->owner), address);
+  return false;
+}
+
+void boot_process(const knobs& k) {
+  mutex_guard guard(the_process.lock);
+  if (the_process.booted) return;
+  if (os::shadow_stack_active()) {
+    throw error(
+        "weft: this process runs with CET shadow stacks, under which stacks cannot be switched; "
+        "start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
+  }
+  the_process.stacks.init(static_cast<os::guard_method>(k.guard));
+  os::fault_handler_install(on_fault);
+  set_fatal_dump(wires.fatal_dump);
+  previous_terminate.store(std::set_terminate(on_terminate), release);
+  the_process.booted = true;
+}
+
+std::string bad_value(const char* name, std::int64_t value, const char* range) {
+  line text;
+  text.text("weft: ").text(name).text(" ").signed_number(value).text(": must be ").text(range);
+  return text.c_str();
+}
+
+// Main's stack is as large as the thread's may become, up to the largest class.
+std::uint8_t main_stack_class() {
+  std::size_t bytes = os::main_stack_limit();
+  const std::size_t largest = stack_class_bytes[stack_classes - 1];
+  if (bytes > largest) bytes = largest;
+  if (bytes < stack_class_bytes[0]) bytes = stack_class_bytes[0];
+  return static_cast<std::uint8_t>(stack_class_for(bytes));
+}
+
+struct main_entry {
+  sched_t* rt;
+  void (*body)(void*);
+  void* arg;
+  int (*exit_status)(void*);
+  void* result;
+
+  void operator()() {
+    body(arg);
+    if (rt->exit_with_main) ::_exit(exit_status(result));
+    rt->attention.fetch_or(attention_main_returned, release);
+  }
+};
+
+// One runtime: what it is made of, and how it goes.
+class runtime {
+ public:
+  runtime(const options& o, const knobs& k) {
+    rt_.nprocs = static_cast<std::uint32_t>(o.procs != 0 ? o.procs : os::cpu_count());
+    if (rt_.nprocs > sizes::max_procs) rt_.nprocs = sizes::max_procs;
+    rt_.max_threads = static_cast<std::uint32_t>(o.max_threads);
+    rt_.default_stack_class = checked_stack_class(o.stack_size);
+    rt_.exit_with_main = o.on_main_return == main_return::exit;
+    rt_.knobs = k;
+    rt_.seed = k.seed != 0 ? k.seed : os::random_seed();
+    rt_.spin_ns = static_cast<std::int64_t>(k.spin) * 1000;
+    rt_.start_time = os::now();
+    allp_bytes_ = sizeof(p) * rt_.nprocs;
+    int err = 0;
+    void* memory = os::reserve(allp_bytes_, &err);
+    if (memory == nullptr) refused(err, "the Ps");
+    rt_.allp = static_cast<p*>(memory);
+    for (std::uint32_t i = rt_.nprocs; i-- > 0;) {
+      p* pp = ::new (static_cast<void*>(&rt_.allp[i])) p;
+      pp->id = i;
+      pp->rt = &rt_;
+      if (i != 0) pidleput(&rt_, pp);
+    }
+    {
+      mutex_guard guard(rt_.lock);
+      m0_ = allocm(&rt_);
+    }
+    if (m0_ == nullptr) {
+      os::unmap(rt_.allp, allp_bytes_);
+      refused(12, "an M");
+    }
+    acquirep(m0_, &rt_.allp[0]);
+    // Go's own goroutines have used up the first tick when main begins; the golden orders (A20) count from it.
+    rt_.allp[0].schedtick.store(1, relaxed);
+    rt_.allp[0].tick_mod = 1;
+  }
+
+  // Newproc(main): refuses cleanly, before any thread exists, when there is no stack for it.
+  void start_main(const main_entry& body) {
+    g* gp = gfget(m0_);
+    if (gp == nullptr) refused(12, "a goroutine");
+    using entry = v0::detail::entry_of<main_entry, const main_entry&>;
+    entry::ops.construct(gp->closure, const_cast<main_entry*>(&body));
+    gp->stack_class = main_stack_class();
+    int err = 0;
+    stack* st = the_process.stacks.get(gp->stack_class, &err);
+    if (st == nullptr) {
+      gfput(m0_->p, gp);
+      line text;
+      text.text("weft: the main goroutine's stack of ").bytes(stack_class_bytes[gp->stack_class]).text(" was refused");
+      throw std::system_error(err, std::generic_category(), text.c_str());
+    }
+    free_unused_stack(st);
+    launch(m0_, gp, &entry::ops, &m0_->g0, reinterpret_cast<const void*>(body.body));
+  }
+
+  void live() {
+    the_process.runtimes.fetch_add(1, relaxed);
+    if (rt_.knobs.schedtrace != 0) start_sysmon(&rt_);
+    mstart(m0_);
+    // order: rt.home
+    for (std::uint32_t n; (n = rt_.live_ms.load(acquire)) != 0;) os::futex_wait(&rt_.live_ms, n);
+    if (rt_.has_sysmon) stop_sysmon(&rt_);
+    the_process.runtimes.fetch_sub(1, relaxed);
+  }
+
+  ~runtime() {
+    // A thread outside may still be inside wakep for the last goroutine it readied.
+    // order: rt.foreign
+    for (std::uint32_t n; (n = rt_.foreign.load(acquire)) != 0;) os::futex_wait(&rt_.foreign, n);
+    for (m* mp = rt_.allm; mp != nullptr; mp = mp->alllink) {
+      if (mp->thread.handle != 0) os::thread_join(mp->thread);
+    }
+    for (std::uint32_t i = 0; i < rt_.nprocs; ++i) give_back(rt_.allp[i]);
+    mutex_guard guard(the_process.lock);
+    give_gs(rt_.gfree);
+    while (m* mp = rt_.allm) {
+      rt_.allm = mp->alllink;
+      mp->schedlink = the_process.mfree;
+      the_process.mfree = mp;
+    }
+    os::unmap(rt_.allp, allp_bytes_);
+  }
+
+ private:
+  [[noreturn]] static void refused(int err, const char* what) {
+    throw std::system_error(err, std::generic_category(), std::string("weft: no memory for ") + what);
+  }
+
+  void free_unused_stack(stack* st) {
+    p* pp = m0_->p;
+    st->next = pp->stacks[st->size_class];
+    pp->stacks[st->size_class] = st;
+    ++pp->nstacks[st->size_class];
+  }
+
+  static void give_gs(g* list) {
+    while (g* gp = list) {
+      list = gp->schedlink;
+      gp->schedlink = the_process.gfree;
+      the_process.gfree = gp;
+    }
+  }
+
+  static void give_back(p& pp) {
+    for (int c = 0; c < stack_classes; ++c) {
+      if (pp.stacks[c] != nullptr) the_process.stacks.put_list(c, pp.stacks[c]);
+    }
+    mutex_guard guard(the_process.lock);
+    give_gs(pp.gfree);
+    pp.~p();
+  }
+
+  sched_t rt_;
+  m* m0_ = nullptr;
+  std::size_t allp_bytes_ = 0;
+
+ public:
+  sched_t* sched() { return &rt_; }
+};
+
+void check_options(const options& o) {
+  if (o.procs < 0 || o.procs > static_cast<int>(sizes::max_procs)) {
+    throw error(bad_value("procs", o.procs, "1 to 4096, or 0 for one per CPU"));
+  }
+  if (o.max_threads < 1) throw error(bad_value("max_threads", o.max_threads, "1 or more"));
+  checked_stack_class(o.stack_size);
+  if (o.on_main_return != main_return::cancel && o.on_main_return != main_return::exit) {
+    throw error(bad_value("on_main_return", static_cast<int>(o.on_main_return), "main_return::cancel or ::exit"));
+  }
+}
+
+}  // namespace
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_status)(void*), void* result) {
+  using namespace weft::rt;
+  if (getg() != nullptr) throw error("weft::run called inside a goroutine: a runtime is running on this thread");
+  check_options(o);
+  knobs k;
+  char message[1000];
+  if (!parse_knobs(std::getenv("WEFT_DEBUG"), &k, message, sizeof message)) throw error(message);
+  boot_process(k);
+  rt::runtime r(o, k);
+  r.start_main({r.sched(), body, arg, exit_status, result});
+  r.live();
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

@@ -1,0 +1,107 @@
+// The slow side of the door: giving the P away for a blocking call, and getting one back.
+#include "sched/enter.hpp"
+
+#include "base/check.hpp"
+#include "sched/sched.hpp"
+#include "weft/go.hpp"
+
+namespace weft::rt {
+namespace {
+
+void set_revoke(m* mp, std::uint32_t state) {
+  const std::uint32_t generation = mp->revoke.load(relaxed) & ~revoke_state;
+  mp->revoke.store((generation + revoke_generation) | state, release);
+}
+
+// The goroutine runs on this thread and has no P: its old one if that is idle, any idle one, or it queues for
+// one like everybody else, but tied to this M: whoever dequeues it hands its P over (startlockedm). So a
+// goroutine never changes threads but by parking.
+//
+// It may be listed as runnable while this thread is still on its stack, because nobody can run it: a dequeuer
+// sees `tied` and wakes this M instead.
+void rejoin(g* gp, m* mp) {
+  sched_t* rt = mp->rt;
+  p* pp = nullptr;
+  {
+    mutex_guard guard(rt->lock);
+    if (mp->oldp != nullptr && pidletake(rt, mp->oldp)) {
+      pp = mp->oldp;
+    } else {
+      pp = pidleget(rt);
+    }
+    gp->status.set(status::detached, status::runnable);
+    if (pp == nullptr) {
+      // No P is idle, so every P is held or on its way to an M, and looks at the global queue under this lock
+      // before it goes idle: gp is found.
+      gp->tied = mp;
+      globrunqput(rt, gp);
+    }
+  }
+  if (pp == nullptr) {
+    mp->blocked = true;
+    mp->park.sleep();
+    mp->park.clear();
+    mp->blocked = false;
+    pp = mp->nextp;
+    mp->nextp = nullptr;
+    gp->tied = nullptr;
+  }
+  mp->oldp = nullptr;
+  acquirep(mp, pp);
+  set_revoke(mp, revoke_none);
+  begin_run(mp, gp, false);
+}
+
+}  // namespace
+
+void enter_slow(g* gp) {
+  m* mp = gp->m;
+  for (;;) {
+    std::uint32_t word = mp->revoke.load(acquire);
+    switch (word & revoke_state) {
+      case revoke_none: return;
+      case revoke_pending: {
+        // A revoker is between R1 and R3. It will find in_runtime == 1 if it comes after E1; the CAS settles it
+        // either way: if it fails, the P is gone.
+        const std::uint32_t none = (word & ~revoke_state) | revoke_none;
+        if (mp->revoke.compare_exchange_strong(word, none, acq_rel, relaxed)) return;
+        break;
+      }
+      default:
+        if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
+        rejoin(gp, mp);
+        return;
+    }
+  }
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+// The eager form of losing the P: given away at once, before the call that blocks. Nested: the inner one takes a
+// P back at its start and gives it up again; at its end the goroutine keeps the P it gets.
+blocking_scope::blocking_scope() : g_(nullptr) {
+  using namespace weft::rt;
+  g* gp = getg();
+  if (gp == nullptr) return;
+  g_ = gp;
+  enter inside(gp);
+  m* mp = gp->m;
+  p* pp = releasep(mp);
+  mp->oldp = pp;
+  gp->status.set(status::running, status::detached);
+  set_revoke(mp, revoke_done);
+  handoffp(pp);
+}
+
+blocking_scope::~blocking_scope() {
+  using namespace weft::rt;
+  if (g_ != nullptr) enter inside(static_cast<g*>(g_));
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

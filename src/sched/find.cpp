@@ -1,0 +1,163 @@
+// find_runnable: the sources of work in their order (GO-BEHAVIOUR A9), one step after the other; then the
+// long way down to sleep. The order is the content.
+#include "base/check.hpp"
+#include "os/sys.hpp"
+#include "sched/sched.hpp"
+
+namespace weft::rt {
+namespace {
+
+bool ended(sched_t* rt) { return (rt->attention.load(acquire) & attention_done) != 0; }
+
+g* globrunqget_one(sched_t* rt) {
+  mutex_guard guard(rt->lock);
+  g* gp = rt->runq.pop_front();
+  rt->runq_size.store(rt->runq.size(), relaxed);
+  return gp;
+}
+
+g* globrunqget_locked(m* mp) {
+  mutex_guard guard(mp->rt->lock);
+  return globrunqget_batch(mp);
+}
+
+void become_spinning(m* mp) {
+  mp->spinning = true;
+  begin_spinning(spin(mp->rt));
+}
+
+// A hint that a look at the queues is worth while.
+bool work_visible(m* mp) {
+  sched_t* rt = mp->rt;
+  if (rt->runq_size.load(relaxed) != 0 || rt->attention.load(relaxed) != 0) return true;
+  for (std::uint32_t i = 0; i < rt->nprocs; ++i) {
+    if (&rt->allp[i] != mp->p && !rt->allp[i].q.empty()) return true;
+  }
+  return false;
+}
+
+// Steals; then looks around for a bounded time, because work often comes within microseconds and a futex
+// costs several of them on both sides (LIMITS 8). With one P nobody else can produce any.
+g* spin_for_work(m* mp) {
+  sched_t* rt = mp->rt;
+  if (g* gp = steal_work(mp)) return gp;
+  if (rt->spin_ns == 0 || rt->nprocs == 1) return nullptr;
+  const std::int64_t end = os::now() + rt->spin_ns;
+  for (std::uint32_t round = 0; round < 1000; ++round) {
+    for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
+    if (work_visible(mp)) return rt->runq_size.load(relaxed) != 0 ? nullptr : steal_work(mp);
+    if (os::now() >= end) break;
+  }
+  return nullptr;
+}
+
+// The last spinner's second look (sched/spinning.hpp): P3. True: it has a P and spins again.
+bool look_again(m* mp) {
+  sched_t* rt = mp->rt;
+  bool found = false;
+  {
+    mutex_guard guard(rt->lock);
+    found = !rt->runq.empty();
+  }
+  for (std::uint32_t i = 0; !found && i < rt->nprocs; ++i) found = !rt->allp[i].q.empty();
+  if (!found) return false;
+  p* pp = nullptr;
+  {
+    mutex_guard guard(rt->lock);
+    pp = pidleget_spinning(rt);
+  }
+  if (pp == nullptr) return false;  // needspinning is set: whoever drops a P next looks on
+  acquirep(mp, pp);
+  become_spinning(mp);
+  return true;
+}
+
+}  // namespace
+
+// Takes the first and moves more into the local ring, which is empty. Under sched.lock.
+g* globrunqget_batch(m* mp) {
+  sched_t* rt = mp->rt;
+  const std::uint32_t size = rt->runq.size();
+  if (size == 0) return nullptr;
+  std::uint32_t n = size / rt->nprocs + 1;
+  if (n > size) n = size;
+  if (n > sizes::runq / 2) n = sizes::runq / 2;
+  g* first = rt->runq.pop_front();
+  g* rest[sizes::runq / 2];
+  for (std::uint32_t i = 0; i + 1 < n; ++i) rest[i] = rt->runq.pop_front();
+  if (mp->p->q.put_batch(rest, n - 1) != n - 1) fatal("sched: no room for a batch from the global queue");
+  rt->runq_size.store(rt->runq.size(), relaxed);
+  return first;
+}
+
+g* find_runnable(m* mp, bool& inherit) {
+  sched_t* rt = mp->rt;
+  for (;;) {
+    inherit = false;
+    if (ended(rt)) {
+      if (mp->spinning) {
+        mp->spinning = false;
+        end_spinning(spin(rt));
+      }
+      return nullptr;
+    }
+    if (mp->p == nullptr) fatal("sched: find_runnable without a P");
+
+    if (g* gp = mp->picked) {
+      mp->picked = nullptr;
+      return gp;
+    }
+
+    // (Timers of this P come here: those that are due run first.)
+
+    // Every 61st tick the global queue comes first, or two goroutines that ready each other would keep it waiting.
+    if (mp->p->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) {
+      if (g* gp = globrunqget_one(rt)) return gp;
+    }
+    if (g* gp = runqget(mp->p, inherit)) return gp;
+    if (rt->runq_size.load(relaxed) != 0) {
+      if (g* gp = globrunqget_locked(mp)) return gp;
+    }
+
+    // (A look at the netpoller without blocking comes here.)
+
+    // Not more spinners than half of the busy Ps: more would burn CPU for little parallelism.
+    const std::uint32_t busy = rt->nprocs - rt->npidle.load(relaxed);
+    if (mp->spinning || 2 * rt->nmspinning.load(relaxed) < busy) {
+      if (!mp->spinning) become_spinning(mp);
+      if (g* gp = spin_for_work(mp)) return gp;
+      if (rt->attention.load(relaxed) != 0 && ended(rt)) continue;
+    }
+
+    // Nothing anywhere: the P is given up, under the lock that guards the global queue and needspinning.
+    rt->lock.lock();
+    if (ended(rt)) {
+      rt->lock.unlock();
+      continue;
+    }
+    if (g* gp = globrunqget_batch(mp)) {
+      rt->lock.unlock();
+      return gp;
+    }
+    if (!mp->spinning && rt->needspinning.load(relaxed) != 0) {
+      become_spinning(mp);
+      rt->lock.unlock();
+      continue;
+    }
+    pidleput(rt, releasep(mp));
+    rt->lock.unlock();
+
+    if (mp->spinning) {
+      mp->spinning = false;
+      end_spinning(spin(rt));
+      if (look_again(mp)) continue;
+      // (The timers of all Ps are looked at again here.)
+    }
+
+    // (One M without work blocks in the netpoller here, until the next timer.)
+
+    stopm(mp);
+  }
+}
+
+}  // namespace weft::rt

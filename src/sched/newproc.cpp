@@ -1,0 +1,187 @@
+// newproc: the birth of a goroutine. It gets a g and its callable, and becomes runnext of its creator's P; a
+// stack it gets when it first runs (DESIGN 3), so a million queued goroutines cost 256 bytes each.
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "base/check.hpp"
+#include "base/print.hpp"
+#include "sched/enter.hpp"
+#include "sched/sched.hpp"
+#include "sched/switch.hpp"
+#include "weft/error.hpp"
+#include "weft/go.hpp"
+
+namespace weft::rt {
+namespace {
+
+constexpr std::size_t max_name = 63;
+
+std::uint64_t next_goid(p* pp) {
+  if (pp->goid_next == pp->goid_end) {
+    pp->goid_next = the_process.goidgen.fetch_add(sizes::goid_batch, relaxed) + 1;
+    pp->goid_end = pp->goid_next + sizes::goid_batch;
+  }
+  return pp->goid_next++;
+}
+
+// Fills the P's cache of dead gs: from the other Ps' surplus, else from runtimes that have ended, else new.
+void refill_gs(p* pp) {
+  sched_t* rt = pp->rt;
+  if (rt->ngfree.load(relaxed) != 0) {
+    mutex_guard guard(rt->gfree_lock);
+    while (pp->ngfree < sizes::gfree_low && rt->gfree != nullptr) {
+      g* gp = rt->gfree;
+      rt->gfree = gp->schedlink;
+      rt->ngfree.store(rt->ngfree.load(relaxed) - 1, relaxed);
+      gp->schedlink = pp->gfree;
+      pp->gfree = gp;
+      ++pp->ngfree;
+    }
+    if (pp->gfree != nullptr) return;
+  }
+  {
+    mutex_guard guard(the_process.lock);
+    while (pp->ngfree < sizes::gfree_low && the_process.gfree != nullptr) {
+      g* gp = the_process.gfree;
+      the_process.gfree = gp->schedlink;
+      gp->schedlink = pp->gfree;
+      pp->gfree = gp;
+      ++pp->ngfree;
+    }
+    if (pp->gfree != nullptr) return;
+  }
+  void* first = nullptr;
+  const std::size_t n = the_process.gs.fresh(&first, sizes::gfree_low);
+  // All-zero memory is a legal dead g. Linked so that they are taken in the order of their addresses.
+  g* gs = static_cast<g*>(first);
+  for (std::size_t i = n; i > 0; --i) {
+    gs[i - 1].schedlink = pp->gfree;
+    pp->gfree = &gs[i - 1];
+  }
+  pp->ngfree += static_cast<std::uint32_t>(n);
+}
+
+std::string bad_stack_size(std::size_t bytes) {
+  line text;
+  text.text("weft: stack_size ").number(bytes).text(": must be 1 KiB to ").bytes(stack_class_bytes[stack_classes - 1]);
+  return text.c_str();
+}
+
+}  // namespace
+
+std::uint8_t checked_stack_class(std::size_t bytes) {
+  const int c = bytes < 1024 ? -1 : stack_class_for(bytes);
+  if (c < 0) throw error(bad_stack_size(bytes));
+  return static_cast<std::uint8_t>(c);
+}
+
+g* gfget(m* mp) {
+  p* pp = mp->p;
+  if (pp->gfree == nullptr) {
+    refill_gs(pp);
+    if (pp->gfree == nullptr) return nullptr;
+  }
+  g* gp = pp->gfree;
+  pp->gfree = gp->schedlink;
+  --pp->ngfree;
+  if (pp->gfree != nullptr) __builtin_prefetch(pp->gfree, 1);
+  return gp;
+}
+
+void gfput(p* pp, g* gp) {
+  gp->schedlink = pp->gfree;
+  pp->gfree = gp;
+  if (++pp->ngfree < sizes::gfree_high) [[likely]]
+    return;
+  sched_t* rt = pp->rt;
+  g* first = pp->gfree;
+  g* last = first;
+  for (std::uint32_t i = 1; i < sizes::gfree_low; ++i) last = last->schedlink;
+  pp->gfree = last->schedlink;
+  pp->ngfree -= sizes::gfree_low;
+  mutex_guard guard(rt->gfree_lock);
+  last->schedlink = rt->gfree;
+  rt->gfree = first;
+  rt->ngfree.store(rt->ngfree.load(relaxed) + sizes::gfree_low, relaxed);
+}
+
+// Makes gp a runnable goroutine of mp's P. Its callable is in place.
+void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc) {
+  p* pp = mp->p;
+  gp->entry = ops;
+  gp->gopc = pc;
+  gp->parent_goid = creator->goid;
+  gp->goid = next_goid(pp);
+  gp->rt = mp->rt;
+  gp->status.born();
+  bump(pp->created);
+  runqput(pp, gp, true);
+  wakep_from_p(pp);
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+void throw_go_of_nil() { throw error("go of nil func value"); }
+
+void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size) {
+  using namespace weft::rt;
+  g* me = getg();
+  if (me == nullptr) throw error("weft::go called outside a runtime: start one with weft::run");
+  const void* pc = __builtin_return_address(0);
+  const std::uint8_t stack_class =
+      stack_size == default_stack ? me->rt->default_stack_class : checked_stack_class(stack_size);
+  char* copy = nullptr;
+  if (name.size != 0) [[unlikely]] {
+    const std::size_t n = name.size < max_name ? name.size : max_name;
+    copy = static_cast<char*>(std::malloc(n + 1));
+    if (copy == nullptr) throw std::bad_alloc();
+    std::memcpy(copy, name.data, n);
+    copy[n] = '\0';
+  }
+  g* gp;
+  if (ops->trivial) [[likely]] {
+    enter inside(me);
+    m* mp = me->m;
+    gp = gfget(mp);
+    if (gp != nullptr) [[likely]] {
+      ops->construct(gp->closure, from);
+      gp->name = copy;
+      gp->stack_class = stack_class;
+      launch(mp, gp, ops, me, pc);
+      return;
+    }
+  } else {
+    {
+      enter inside(me);
+      gp = gfget(me->m);
+    }
+    if (gp != nullptr) {
+      // Outside: a move constructor is user code, and may even block.
+      try {
+        ops->construct(gp->closure, from);
+      } catch (...) {
+        enter inside(me);
+        gfput(me->m->p, gp);
+        std::free(copy);
+        throw;
+      }
+      enter inside(me);
+      gp->name = copy;
+      gp->stack_class = stack_class;
+      launch(me->m, gp, ops, me, pc);
+      return;
+    }
+  }
+  std::free(copy);
+  throw std::bad_alloc();
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

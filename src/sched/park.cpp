@@ -1,0 +1,214 @@
+#include "sched/park.hpp"
+
+#include "base/check.hpp"
+#include "os/sys.hpp"
+#include "sched/enter.hpp"
+#include "sched/sched.hpp"
+#include "sched/switch.hpp"
+
+namespace weft::rt {
+namespace {
+
+void park_after(m* mp, g* gp, void*) {
+  // Copied first: as soon as the commit lets go, gp may run again, park again on this M's like.
+  auto* commit = mp->commit;
+  void* arg = mp->after_arg;
+  gp->m = nullptr;
+  gp->status.set(status::running, status::waiting);
+  commit(arg);  // order: park.commit
+}
+
+void yield_after(m* mp, g* gp, void*) {
+  gp->m = nullptr;
+  gp->status.set(status::running, status::runnable);
+  runqput(mp->p, gp, false);
+  wakep_from_p(mp->p);
+}
+
+void unlock_bucket(void* b) { static_cast<sema_bucket*>(b)->lock.unlock(); }
+
+// From outside gp's runtime. `foreign` keeps the runtime from ending under us: it was raised while gp still
+// waited, so the runtime cannot end before, and it looks at the count after its last goroutine has ended.
+void ready_foreign(g* gp) {
+  sched_t* rt = gp->rt;
+  rt->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
+  gp->status.wake();
+  {
+    mutex_guard guard(rt->lock);
+    globrunqput(rt, gp);
+  }
+  wakep(rt);
+  if (rt->foreign.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->foreign);  // order: rt.foreign
+}
+
+}  // namespace
+
+void gopark(g* gp, void (*commit)(void*), void* arg, wait_reason why) {
+  m* mp = gp->m;
+  gp->reason = why;
+  mp->commit = commit;
+  mp->after = park_after;
+  mp->after_g = gp;
+  mp->after_arg = arg;
+  leave_to_next(mp, gp);
+}
+
+void ready(g* self, g* gp) {
+  if (gp->is_thread != 0) {
+    gp->status.wake();
+    // The thread may be gone by now; its proxy is type-stable, and a spare wake-up harms nobody.
+    os::futex_wake(gp->status.futex());
+  } else if (self != nullptr && self->rt == gp->rt) {
+    gp->status.wake();
+    p* pp = self->m->p;
+    runqput(pp, gp, true);
+    wakep_from_p(pp);
+  } else {
+    ready_foreign(gp);
+  }
+}
+
+void ready_all(g* self, glist& list) {
+  while (g* gp = list.pop_front()) ready(self, gp);
+}
+
+g* proxy_get() {
+  g* gp = nullptr;
+  {
+    mutex_guard guard(the_process.lock);
+    gp = the_process.gfree;
+    if (gp != nullptr) the_process.gfree = gp->schedlink;
+  }
+  if (gp == nullptr) {
+    void* memory = nullptr;
+    if (the_process.gs.fresh(&memory, 1) == 0) fatal("out of memory: no g for a thread that waits");
+    gp = static_cast<g*>(memory);
+  }
+  gp->is_thread = 1;
+  gp->goid = 0;
+  gp->rt = nullptr;
+  gp->status.born();
+  gp->status.set(status::runnable, status::running);
+  the_process.proxies_in_use.fetch_add(1, relaxed);
+  return gp;
+}
+
+void proxy_put(g* gp) {
+  gp->status.set(status::running, status::dead);
+  gp->is_thread = 0;
+  the_process.proxies_in_use.fetch_sub(1, relaxed);
+  mutex_guard guard(the_process.lock);
+  gp->schedlink = the_process.gfree;
+  the_process.gfree = gp;
+}
+
+void caller::come() {
+  if (self_ == nullptr) return;
+  m* mp = self_->m;
+  saved_ = mp->in_runtime.load(relaxed);
+  mp->in_runtime.store(1, relaxed);  // order: enter.door
+  compiler_barrier();
+  if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
+    enter_slow(self_);
+}
+
+void caller::go() {
+  if (self_ != nullptr) {
+    compiler_barrier();
+    self_->m->in_runtime.store(saved_, release);  // order: enter.leave
+  } else if (proxy_ != nullptr) {
+    proxy_put(proxy_);
+  }
+}
+
+g* caller::waiter() {
+  if (self_ != nullptr) return self_;
+  if (proxy_ == nullptr) proxy_ = proxy_get();
+  return proxy_;
+}
+
+std::uint32_t caller::ticket() {
+  if (self_ != nullptr) return self_->m->choose(site::treap_ticket, 0xffffffff);
+  chooser mix;
+  mix.seed(reinterpret_cast<std::uintptr_t>(this));
+  return mix(site::treap_ticket, 0xffffffff);
+}
+
+void caller::wait(sema_bucket& b, sudog& sg, wait_reason why) {
+  g* gp = sg.gp;
+  gp->waiting = &sg;
+  ++gp->wait_seq;
+  if (self_ != nullptr) {
+    gopark(gp, unlock_bucket, &b, why);
+  } else {
+    gp->reason = why;
+    gp->status.set(status::running, status::waiting);
+    b.lock.unlock();  // order: park.commit
+    constexpr auto waiting = static_cast<std::uint32_t>(status::waiting);
+    // order: status.park
+    for (std::uint32_t v; ((v = gp->status.futex()->load(acquire)) & ~status_scan) == waiting;) {
+      os::futex_wait(gp->status.futex(), v);
+    }
+    gp->status.set(status::runnable, status::running);
+  }
+  gp->waiting = nullptr;
+}
+
+bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
+  // Locked, gp stays waiting: its sudog, its frame and the object it waits on stay alive, also when somebody
+  // else has taken the sudog already and only waits for the lock to ready gp.
+  if (!gp->status.try_lock_waiting()) return false;
+  if (gp->goid != goid || gp->wait_seq != wait_seq) {
+    gp->status.unlock_waiting();
+    return false;
+  }
+  sudog* sg = gp->waiting;
+  sema_bucket& b = the_process.semas.bucket(sg->addr);
+  bool mine = false;
+  glist others;
+  {
+    mutex_guard guard(b.lock);
+    if (sg->queued) {
+      mine = true;
+      b.remove(sg);
+      sg->result = why;
+      if (sg->on_taken != nullptr) sg->on_taken(sg, others);
+    }
+  }
+  gp->status.unlock_waiting();
+  if (mine) ready(self, gp);
+  ready_all(self, others);
+  return mine;
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+
+void yield() {
+  using namespace weft::rt;
+  g* gp = getg();
+  if (gp == nullptr) {
+    os::yield_thread();
+    return;
+  }
+  enter inside(gp);
+  m* mp = gp->m;
+  bool inherit = false;
+  g* next = pick_local(mp, inherit);
+  if (next == nullptr) {
+    mp->after = yield_after;
+    mp->after_g = gp;
+    leave_goroutine(mp, gp, &mp->g0);
+    return;
+  }
+  begin_run(mp, next, inherit);
+  if (next->stack == nullptr) bind_stack(mp, next);
+  mp->after = yield_after;
+  mp->after_g = gp;
+  leave_goroutine(mp, gp, next);
+}
+
+}  // namespace v0
+}  // namespace weft

@@ -1,0 +1,73 @@
+// park: the only doors running -> waiting and waiting -> runnable.
+//
+// Who    parker: a goroutine, or a plain thread with a proxy g. waker: whoever took the parker's sudog off
+//        its queue (the taker rule, model/sudog.hpp); there is exactly one for each park.
+// State  running -> waiting on the other side of the switch, then the commit unlocks what the waker needs.
+// Order  status.park    (model/status.hpp)
+//        park.commit    status waiting, then the commit's unlock (release) / waker: lock (acquire), then ready
+// Never  ready a goroutine while holding the lock of an object: the waiter may have its status locked by a
+//        taker who is after that very lock.
+// Never  touch the waiter's frame after ready.
+// Checked by test/stress/taker.cpp and the conformance tests; exhaustively by the exploration engine.
+#pragma once
+#include <cstdint>
+
+#include "arch/getg.hpp"
+#include "model/g.hpp"
+#include "model/glist.hpp"
+#include "model/sematable.hpp"
+#include "model/sudog.hpp"
+
+namespace weft::rt {
+
+// Parks the calling goroutine. commit(arg) runs on the other side, when gp is `waiting`; from then on gp may be
+// running elsewhere. The caller is inside the runtime (enter).
+void gopark(g* gp, void (*commit)(void*), void* arg, wait_reason why);
+
+// Makes a waiting goroutine (or plain thread) runnable. `self` is the caller's getg().
+//   a goroutine of the same runtime: runnext of the caller's P, as Go's goready
+//   from a plain thread or another runtime: the global queue of the goroutine's own runtime
+//   a plain thread: woken
+void ready(g* self, g* gp);
+// All of a list, in its order; empties it.
+void ready_all(g* self, glist& list);
+
+// A g for a plain thread that is about to wait. From the process's dead gs; takes a lock.
+g* proxy_get();
+void proxy_put(g* gp);
+
+// Whoever calls a blocking primitive: the goroutine, inside the runtime for this scope, or the thread.
+class caller {
+ public:
+  caller() : self_(getg()) { come(); }
+  ~caller() { go(); }
+  caller(const caller&) = delete;
+  caller& operator=(const caller&) = delete;
+
+  // Null for a plain thread.
+  g* self() const { return self_; }
+
+  // Waits in bucket b, which the caller has locked and in which sg is queued; returns with the bucket
+  // unlocked when somebody has taken sg off.
+  void wait(sema_bucket& b, sudog& sg, wait_reason why);
+  // The g that sg.gp must name; for a plain thread its proxy, which lives as long as this scope.
+  g* waiter();
+  // A random number for the semaphore table. Plain threads have no generator; their stack's address does,
+  // because only the balance of the treap depends on it.
+  std::uint32_t ticket();
+
+ private:
+  void come();
+  void go();
+
+  g* self_;
+  g* proxy_ = nullptr;
+  std::uint32_t saved_ = 0;
+};
+
+// The third kind of taker beside releasers: a timeout or cancellation. Takes the wait that gp was in when its
+// goid and wait_seq were read, if it still is; the waiter returns with `why`. True: it was taken.
+// Any thread; not while holding a lock.
+bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why);
+
+}  // namespace weft::rt

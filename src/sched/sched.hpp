@@ -1,0 +1,64 @@
+// The scheduler's verbs, as far as they call each other. Each is explained where it is defined.
+#pragma once
+#include <cstdint>
+
+#include "model/m.hpp"
+#include "model/p.hpp"
+#include "model/process.hpp"
+#include "model/sched.hpp"
+#include "sched/spinning.hpp"
+
+namespace weft::rt {
+
+inline spin_words spin(sched_t* rt) { return {rt->nmspinning, rt->needspinning, rt->npidle}; }
+
+// ---- schedule.cpp
+[[noreturn]] void schedule(void* mp);        // g0's loop
+void begin_run(m* mp, g* gp, bool inherit);  // what every way of running a goroutine has in common
+g* pick_local(m* mp, bool& inherit);         // the next one of this P, or null when schedule must look
+g* runqget(p* pp, bool& inherit);
+void runqput(p* pp, g* gp, bool next);
+void globrunqput(sched_t* rt, g* gp);  // under sched.lock
+void leave_to_next(m* mp, g* gp);      // off this goroutine, on to the next; returns when it runs again
+
+// ---- find.cpp, steal.cpp
+g* find_runnable(m* mp, bool& inherit);  // blocks; null: the runtime has ended
+g* globrunqget_batch(m* mp);             // under sched.lock
+g* steal_work(m* mp);
+bool steal_step_is_good(std::uint32_t step, std::uint32_t n);
+
+// ---- wake.cpp
+void wakep(sched_t* rt);   // after work was submitted
+void wakep_from_p(p* pp);  // the same for a holder of a P
+void resetspinning(m* mp);
+void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
+void handoffp(p* pp);                            // the holder cannot run goroutines any more
+void stopm(m* mp);                               // sleeps until somebody gives this M a P
+void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is tied to
+void acquirep(m* mp, p* pp);
+p* releasep(m* mp);
+void pidleput(sched_t* rt, p* pp);   // under sched.lock
+p* pidleget(sched_t* rt);            // under sched.lock
+p* pidleget_spinning(sched_t* rt);   // under sched.lock
+bool pidletake(sched_t* rt, p* pp);  // under sched.lock: this very P, if it is idle
+
+// ---- thread.cpp
+m* allocm(sched_t* rt);  // under sched.lock: an m with an id, counted; null: no memory
+void mstart(m* mp);      // the life of an M; returns when the runtime has ended
+int newm(m* mp);         // starts its thread; else errno, and the m is gone
+
+// ---- goexit.cpp
+void note_goroutine_ended(sched_t* rt);  // main has returned: was this the last?
+
+// ---- stacks and gs (newproc.cpp, goexit.cpp)
+void bind_stack(m* mp, g* gp);  // a stack for the first run
+void free_stack(p* pp, stack* st);
+g* gfget(m* mp);  // null: no memory
+void gfput(p* pp, g* gp);
+
+// ---- sysmon.cpp
+void start_sysmon(sched_t* rt);
+void stop_sysmon(sched_t* rt);
+void print_schedtrace(sched_t* rt);  // schedtrace.cpp
+
+}  // namespace weft::rt

@@ -1,0 +1,63 @@
+// The last spinner looks twice; and who is woken when.
+//
+// While some M spins, submitters wake nobody: they trust it to find the new work. An M that stops spinning
+// withdraws that promise, so it must withdraw first and look afterwards:
+//
+//      submitter                          last spinner
+//  S1  put gp in a run queue          P1  nmspinning -= 1
+//  S2  store_load_barrier()           P2  store_load_barrier()     order: spin.dance (both)
+//  S3  nmspinning == 0 ? wake one     P3  any queue non-empty ? spin again
+//
+// The barriers are totally ordered. If S2 comes first, P3 sees gp; if P2 does, S3 sees zero. Both may act:
+// one spare wake-up. For neither to act, P3 must have been moved above P1, or a barrier weakened to acq_rel,
+// under which a later load may pass an earlier store (x86 does so at S; at P its locked decrement hides
+// the mistake). Then gp waits beside an idle P for an unrelated wake-up.
+//
+// needspinning covers the gap between the two: a submitter (or spinner) that finds work but no idle P sets
+// it, under sched.lock; an M about to drop its P looks at it under the same lock, and spins instead (Go
+// 45867). Whoever becomes a spinner clears it, and then looks at all queues.
+//
+// So a submitter that reads needspinning == 1 after S2, with no P idle, need not take the lock to set it
+// again: the M that clears it, before its own barrier and its look at the queues, sees gp. That keeps
+// sched.lock out of `go` and of wake-ups while all Ps are busy, where Go takes it every time.
+//
+// Each of the mistakes above is to be a test that must fail, in the exploration engine; until then checked by
+// test/stress/work_conservation.cpp.
+#pragma once
+#include <cstdint>
+
+#include "base/atomic.hpp"
+#include "base/check.hpp"
+
+namespace weft::rt {
+
+struct spin_words {
+  atomic<std::uint32_t>& nmspinning;
+  atomic<std::uint32_t>& needspinning;
+  atomic<std::uint32_t>& npidle;
+};
+
+// S2 and S3. True: the caller has become responsible for one spinning M (nmspinning was raised for it) and
+// must start it, or give the count back.
+[[nodiscard]] inline bool claim_wake(spin_words w) {
+  store_load_barrier();  // order: spin.dance
+  if (w.nmspinning.load(relaxed) != 0) return false;
+  if (w.needspinning.load(relaxed) != 0 && w.npidle.load(relaxed) == 0) return false;
+  std::uint32_t none = 0;
+  return w.nmspinning.compare_exchange_strong(none, 1, seq_cst, relaxed);
+}
+
+// A spinner is born. The caller looks at every queue afterwards.
+inline void begin_spinning(spin_words w) {
+  w.nmspinning.fetch_add(1, seq_cst);
+  w.needspinning.store(0, relaxed);
+  store_load_barrier();  // order: spin.dance
+}
+
+// P1 and P2. The caller must look at every queue afterwards, unless it has found work and wakes a successor.
+inline void end_spinning(spin_words w) {
+  if (w.nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
+  store_load_barrier();  // order: spin.dance
+}
+
+}  // namespace weft::rt

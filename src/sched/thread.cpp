@@ -1,0 +1,126 @@
+// thread: the life of an M, from its thread's first instruction to its last.
+//
+//   startm ─▶ allocm (an id, counted under sched.lock) ─▶ newm (a thread) ─▶ mstart ─▶ mstart1 ─▶ schedule
+//                                                                              ▲                     │
+//                                                                              └── continues `leave` ┘
+#include <cxxabi.h>
+
+#include <new>
+
+#include "base/check.hpp"
+#include "base/print.hpp"
+#include "os/sys.hpp"
+#include "sched/sched.hpp"
+#include "sched/switch.hpp"
+
+namespace weft::rt {
+namespace {
+
+// What a thread needs before it can run goroutines (Go's minit).
+void minit(m* mp) {
+  mp->tid = os::thread_id();
+  mp->eh = reinterpret_cast<eh_globals*>(__cxxabiv1::__cxa_get_globals());
+  mp->thread_eh = *mp->eh;
+  mp->signal_stack = os::signal_stack_install();
+#ifdef WEFT_ASAN
+  mp->g0_stack = os::thread_stack();
+#endif
+#ifdef WEFT_TSAN
+  mp->g0_fiber = __tsan_get_current_fiber();
+#endif
+}
+
+void unminit(m* mp) {
+  *mp->eh = mp->thread_eh;
+  if (mp->signal_stack != nullptr) os::signal_stack_remove(mp->signal_stack);
+  mp->signal_stack = nullptr;
+}
+
+void mstart1(m* mp) {
+  setg(&mp->g0);
+  minit(mp);
+  if (mp->mstartfn != nullptr) mp->mstartfn(mp);
+  if (p* pp = mp->nextp) {  // all but m0, which has its P since boot
+    mp->nextp = nullptr;
+    acquirep(mp, pp);
+  }
+  weft_call_saving(&mp->leave, schedule, mp);
+  // Somebody continued mp->leave: no goroutine is left.
+  unminit(mp);
+  setg(nullptr);
+}
+
+void thread_main(void* arg) { mstart(static_cast<m*>(arg)); }
+
+}  // namespace
+
+void mstart(m* mp) {
+  sched_t* rt = mp->rt;
+  mstart1(mp);
+  // Released to run(), which frees what this M was part of once the count is zero: nothing of it after this.
+  // order: rt.home
+  if (rt->live_ms.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->live_ms);
+}
+
+m* allocm(sched_t* rt) {
+  void* memory = nullptr;
+  {
+    mutex_guard guard(the_process.lock);
+    if (m* old = the_process.mfree) {
+      the_process.mfree = old->schedlink;
+      memory = old;
+    }
+  }
+  // An m keeps its generation for ever: a revoker may still hold an old one against it.
+  std::uint32_t generation = 0;
+  if (memory != nullptr) {
+    generation = static_cast<m*>(memory)->revoke.load(relaxed) & ~revoke_state;
+  } else if (the_process.ms.fresh(&memory, 1) == 0) {
+    return nullptr;
+  }
+  m* mp = ::new (memory) m;
+  mp->revoke.store(generation, relaxed);
+  mp->rt = rt;
+  mp->id = rt->mnext++;
+  mp->g0.is_g0 = true;
+  mp->g0.m = mp;
+  mp->g0.rt = rt;
+  mp->g0.status.born();
+  mp->g0.status.set(status::runnable, status::running);
+  mp->choose.seed(rt->seed + mp->id);
+  mp->alllink = rt->allm;
+  rt->allm = mp;
+  rt->live_ms.fetch_add(1, relaxed);
+  if (++rt->nm > rt->max_threads) {
+    line{}.text("weft: program exceeds ").number(rt->max_threads).text("-thread limit\n").flush_sig();
+    fatal("thread exhaustion");
+  }
+  return mp;
+}
+
+int newm(m* mp) {
+  sched_t* rt = mp->rt;
+  // clone fails for a moment when the process is at its limit for a moment (Go retries 20 times; we go on with
+  // the threads there are instead, so a few short tries are enough).
+  int err = 0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    err = os::thread_start(&mp->thread, thread_main, mp);
+    if (err != 11) break;
+    os::sleep_ns(200'000);
+  }
+  if (err == 0) return 0;
+  {
+    mutex_guard guard(rt->lock);
+    m** link = &rt->allm;
+    while (*link != mp) link = &(*link)->alllink;
+    *link = mp->alllink;
+    --rt->nm;
+    rt->live_ms.fetch_sub(1, relaxed);
+  }
+  mutex_guard guard(the_process.lock);
+  mp->schedlink = the_process.mfree;
+  the_process.mfree = mp;
+  return err;
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,212 @@
+// wake: Ms and Ps come together and part. One place decides that a thread is worth waking (wakep), one starts
+// it (startm), one lets it sleep (stopm). The reasoning about who may sleep stands in sched/spinning.hpp.
+#include "base/check.hpp"
+#include "base/print.hpp"
+#include "os/sys.hpp"
+#include "sched/sched.hpp"
+
+namespace weft::rt {
+namespace {
+
+constexpr std::int64_t no_thread_pause_ns = 100'000'000;
+
+// The system refuses a thread. Nothing is lost: the P is idle again, its work is in the global queue, where
+// every M that runs finds it, and an M that comes back from a blocking call takes the P.
+void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
+  bool warn = false;
+  std::uint32_t have = 0;
+  {
+    mutex_guard guard(rt->lock);
+    while (g* gp = pp->q.take_next()) globrunqput(rt, gp);
+    while (g* gp = pp->q.take()) globrunqput(rt, gp);
+    pidleput(rt, pp);
+    rt->no_thread_until = os::now() + no_thread_pause_ns;
+    have = rt->nm;
+    warn = err != 0 && !rt->warned_no_thread;
+    if (warn) rt->warned_no_thread = true;
+    // Inside the lock: whoever drops a P next must see either no spinner or needspinning.
+    if (spinning) {
+      rt->needspinning.store(1, relaxed);
+      if (rt->nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
+    }
+  }
+  if (warn) {
+    line{}
+        .text("weft: cannot create a thread (have ")
+        .number(have)
+        .text("; errno ")
+        .number(static_cast<std::uint64_t>(err))
+        .text(err == 11 ? ": Resource temporarily unavailable; may need to increase max user processes, ulimit -u" : "")
+        .text("): going on with the threads there are\n")
+        .flush_sig();
+  }
+}
+
+}  // namespace
+
+void acquirep(m* mp, p* pp) {
+  if (pp->m != nullptr || mp->p != nullptr || pp->status.load(relaxed) != p_status::idle) fatal("sched: acquirep");
+  pp->m = mp;
+  mp->p = pp;
+  pp->status.store(p_status::running, relaxed);
+}
+
+p* releasep(m* mp) {
+  p* pp = mp->p;
+  if (pp == nullptr || pp->m != mp || pp->status.load(relaxed) != p_status::running) fatal("sched: releasep");
+  pp->m = nullptr;
+  mp->p = nullptr;
+  pp->status.store(p_status::idle, relaxed);
+  return pp;
+}
+
+void pidleput(sched_t* rt, p* pp) {
+  if (!pp->q.empty()) fatal("sched: idle P with work");
+  pp->idle_prev = nullptr;
+  pp->idle_next = rt->pidle;
+  if (rt->pidle != nullptr) rt->pidle->idle_prev = pp;
+  rt->pidle = pp;
+  rt->npidle.store(rt->npidle.load(relaxed) + 1, relaxed);
+}
+
+bool pidletake(sched_t* rt, p* pp) {
+  if (pp->idle_prev == nullptr && rt->pidle != pp) return false;
+  if (pp->idle_prev != nullptr) {
+    pp->idle_prev->idle_next = pp->idle_next;
+  } else {
+    rt->pidle = pp->idle_next;
+  }
+  if (pp->idle_next != nullptr) pp->idle_next->idle_prev = pp->idle_prev;
+  pp->idle_next = pp->idle_prev = nullptr;
+  rt->npidle.store(rt->npidle.load(relaxed) - 1, relaxed);
+  return true;
+}
+
+p* pidleget(sched_t* rt) {
+  p* pp = rt->pidle;
+  if (pp != nullptr) pidletake(rt, pp);
+  return pp;
+}
+
+// For somebody who has found work that a P is needed for. None: the next M that would drop its P spins instead.
+p* pidleget_spinning(sched_t* rt) {
+  p* pp = pidleget(rt);
+  if (pp == nullptr) rt->needspinning.store(1, relaxed);
+  return pp;
+}
+
+void wakep(sched_t* rt) {
+  if (!claim_wake(spin(rt))) return;
+  rt->lock.lock();
+  p* pp = pidleget_spinning(rt);
+  if (pp == nullptr) {
+    // Before the unlock: an M that drops its P in between would see a spinner that does not exist, and
+    // needspinning may be gone by then (RELIABILITY, bug 27).
+    if (rt->nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
+    rt->lock.unlock();
+    return;
+  }
+  rt->lock.unlock();
+  startm(rt, pp, true);
+}
+
+void wakep_from_p(p* pp) {
+  // The only P is the caller's: there is none to wake a thread for.
+  if (pp->rt->nprocs == 1) return;
+  wakep(pp->rt);
+}
+
+// A spinner has found work: it starts a successor, because it no longer looks for what may come next.
+void resetspinning(m* mp) {
+  mp->spinning = false;
+  end_spinning(spin(mp->rt));
+  wakep(mp->rt);
+}
+
+void startm(sched_t* rt, p* pp, bool spinning) {
+  if (spinning && !pp->q.empty()) fatal("sched: a spinning M would get a P with work");
+  rt->lock.lock();
+  m* mp = rt->midle;
+  if (mp == nullptr) {
+    if (rt->no_thread_until != 0 && os::now() < rt->no_thread_until) {
+      rt->lock.unlock();
+      no_thread_for(rt, pp, spinning, 0);
+      return;
+    }
+    mp = allocm(rt);
+    rt->lock.unlock();
+    int err = 12;
+    if (mp != nullptr) {
+      mp->nextp = pp;
+      mp->spinning = spinning;
+      err = newm(mp);
+    }
+    if (err != 0) no_thread_for(rt, pp, spinning, err);
+    return;
+  }
+  rt->midle = mp->schedlink;
+  --rt->nmidle;
+  mp->listed = false;
+  rt->lock.unlock();
+  mp->spinning = spinning;
+  mp->nextp = pp;
+  mp->park.wakeup();
+}
+
+// The caller had the P and cannot run goroutines any more. An M is started for it whenever find_runnable would
+// find something.
+void handoffp(p* pp) {
+  sched_t* rt = pp->rt;
+  if (!pp->q.empty() || rt->runq_size.load(relaxed) != 0) {
+    startm(rt, pp, false);
+    return;
+  }
+  // Nobody looks for work and nobody would: this P is the last that could.
+  std::uint32_t none = 0;
+  if (rt->nmspinning.load(relaxed) + rt->npidle.load(relaxed) == 0 &&
+      rt->nmspinning.compare_exchange_strong(none, 1, seq_cst, relaxed)) {
+    rt->needspinning.store(0, relaxed);
+    startm(rt, pp, true);
+    return;
+  }
+  rt->lock.lock();
+  if (!rt->runq.empty()) {
+    rt->lock.unlock();
+    startm(rt, pp, false);
+    return;
+  }
+  // (The last running P goes on when nobody polls the network; its timers wake the poller.)
+  pidleput(rt, pp);
+  rt->lock.unlock();
+}
+
+void stopm(m* mp) {
+  sched_t* rt = mp->rt;
+  if (mp->p != nullptr || mp->spinning) fatal("sched: stopm with a P, or spinning");
+  {
+    mutex_guard guard(rt->lock);
+    if ((rt->attention.load(relaxed) & attention_done) != 0) return;
+    mp->schedlink = rt->midle;
+    rt->midle = mp;
+    ++rt->nmidle;
+    mp->listed = true;
+  }
+  mp->blocked = true;
+  mp->park.sleep();
+  mp->park.clear();
+  mp->blocked = false;
+  if (p* pp = mp->nextp) {
+    mp->nextp = nullptr;
+    acquirep(mp, pp);
+  }
+}
+
+void startlockedm(m* mp, g* gp) {
+  m* other = gp->tied;
+  if (other == mp) fatal("sched: a goroutine is tied to the M that dequeued it");
+  other->nextp = releasep(mp);
+  other->park.wakeup();
+  stopm(mp);
+}
+
+}  // namespace weft::rt

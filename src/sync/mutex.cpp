@@ -1,0 +1,192 @@
+// mutex: Go's sync.Mutex (GO-BEHAVIOUR C4) in 8 bytes. The low half of the word is Go's state, the high half
+// names the holder for reports. The waiters are in the semaphore table, by address.
+//
+// State  locked 1 | woken 2 | starving 4 | waiters << 3.
+//        normal    an unlock wakes the oldest waiter, which competes with arrivals; woken: one is on its way,
+//                  wake no other. starving: an unlock hands the mutex to the oldest waiter, locked as it is.
+// Who    a word with waiters changes its waiter count only under the bucket's lock, where the queue is
+//        changed too: the count and the queue agree. (Go counts first and queues later, and lends itself a
+//        semaphore value for the time between; with 8 bytes there is no room for one, and no need.)
+// Order  mutex.free   unlock: CAS (acq_rel) / lock: CAS (acq_rel); handed over: status.park
+// Never  touch the word after the CAS that frees the mutex: its next holder may destroy it. With waiters the
+//        whole unlock is done under the bucket's lock and ends with that CAS; only the bucket, the sudog and
+//        its goroutine are touched after it, and those live until the waiter is readied.
+// Checked by test/unit/sync/mutex_test.cpp, test/conformance/mutex_test.cpp, test/stress; exhaustively by the
+//        exploration engine.
+#include "weft/mutex.hpp"
+
+#include "base/sizes.hpp"
+#include "model/process.hpp"
+#include "os/sys.hpp"
+#include "sched/park.hpp"
+#include "sched/sched.hpp"
+#include "sync/word.hpp"
+#include "weft/error.hpp"
+#include "weft/go.hpp"
+
+namespace weft::rt {
+namespace {
+
+constexpr std::uint64_t locked = 1;
+constexpr std::uint64_t woken = 2;
+constexpr std::uint64_t starving = 4;
+constexpr std::uint64_t one_waiter = 8;
+
+std::uint64_t state(std::uint64_t word) { return word & 0xffffffff; }
+std::uint64_t waiters(std::uint64_t word) { return state(word) >> 3; }
+
+// Spinning helps only when the holder can be running on another CPU now, and when nothing else could run here.
+bool can_spin(const g* self, std::uint32_t round) {
+  if (round >= sizes::mutex_spins) return false;
+  if (self == nullptr) return os::cpu_count() > 1;
+  const sched_t* rt = self->rt;
+  if (rt->nprocs <= rt->npidle.load(relaxed) + rt->nmspinning.load(relaxed) + 1) return false;
+  return self->m->p->q.empty();
+}
+
+// A timeout has taken sg off the queue. The last waiter takes starvation with it.
+void waiter_gone(sudog* sg, glist&) {
+  word64 word(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr)));
+  for (std::uint64_t old = word.load();;) {
+    std::uint64_t now = old - one_waiter;
+    if (waiters(now) == 0) now &= ~starving;
+    if (word.cas(old, now)) return;
+  }
+}
+
+wait_result lock(word64 word, std::uint64_t holder) {
+  caller me;
+  sudog sg;
+  sg.addr = word.addr();
+  sg.on_taken = waiter_gone;
+  sema_bucket& b = the_process.semas.bucket(word.addr());
+  bool awoken = false;  // the woken bit is ours: we were woken, or set it while spinning
+  bool hungry = false;  // waited for longer than starvation_ns
+  std::uint32_t round = 0;
+  for (std::uint64_t old = word.load();;) {
+    if ((old & (locked | starving)) == 0) {
+      // Free, and nobody has a claim on it.
+      const std::uint64_t now = (state(old) | locked) & ~(awoken ? woken : 0);
+      if (word.cas(old, now | holder)) return wait_result::handed;  // order: mutex.free
+      continue;
+    }
+    if ((old & (locked | starving)) == locked && can_spin(me.self(), round)) {
+      // With the woken bit set, the unlock we are waiting for wakes nobody into our way.
+      if (!awoken && (old & woken) == 0 && waiters(old) != 0 && word.cas(old, old | woken)) awoken = true;
+      for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
+      ++round;
+      old = word.load();
+      continue;
+    }
+    b.lock.lock();
+    for (old = word.load(); (old & (locked | starving)) != 0;) {
+      std::uint64_t now = old + one_waiter;
+      if (hungry && (old & locked) != 0) now |= starving;
+      if (awoken) now &= ~woken;
+      if (word.cas(old, now)) break;
+    }
+    if ((old & (locked | starving)) == 0) {
+      b.lock.unlock();
+      continue;
+    }
+    awoken = false;
+    sg.gp = me.waiter();
+    sg.result = wait_result::pending;
+    const bool waited_before = sg.since != 0;
+    if (!waited_before) sg.since = os::now();
+    if (waited_before) {
+      b.push_front(&sg, me.ticket());
+    } else {
+      b.push_back(&sg, me.ticket());
+    }
+    me.wait(b, sg, wait_reason::mutex_lock);
+    if (sg.result != wait_result::woken) {
+      // Handed over, locked as it is: only the holder's name is missing. Or a timeout.
+      if (sg.result == wait_result::handed) {
+        for (old = word.load(); !word.cas(old, state(old) | holder);) {
+        }
+      }
+      return sg.result;
+    }
+    awoken = true;
+    hungry = hungry || os::now() - sg.since > sizes::starvation_ns;
+    round = 0;
+    old = word.load();
+  }
+}
+
+// False: it was not locked.
+bool unlock(word64 word) {
+  std::uint64_t old = word.load();
+  // Without waiters it is one CAS, whatever the holder's name.
+  while (waiters(old) == 0 || (old & locked) == 0) {
+    if ((old & locked) == 0) return false;
+    if (word.cas(old, state(old) & ~locked)) return true;  // order: mutex.free
+  }
+  caller me;
+  sema_bucket& b = the_process.semas.bucket(word.addr());
+  g* next = nullptr;
+  bool handed = false;
+  {
+    mutex_guard guard(b.lock);
+    for (old = word.load();;) {
+      if ((old & locked) == 0) return false;  // somebody else has unlocked it meanwhile
+      sudog* sg = waiters(old) != 0 ? b.front(word.addr()) : nullptr;
+      std::uint64_t now = state(old) & ~locked;
+      handed = false;
+      if (sg != nullptr && (old & starving) != 0) {
+        // It stays locked, for sg. Starvation ends with the last waiter, or with one that has not waited long.
+        handed = true;
+        now = state(old) - one_waiter;
+        if (waiters(now) == 0 || os::now() - sg->since < sizes::starvation_ns) now &= ~starving;
+      } else if (sg != nullptr && (old & woken) == 0) {
+        now = (now - one_waiter) | woken;
+      } else {
+        sg = nullptr;  // none waits, or one is on its way
+      }
+      if (!word.cas(old, now)) continue;  // order: mutex.free
+      if (sg != nullptr) {
+        b.remove(sg);
+        sg->result = handed ? wait_result::handed : wait_result::woken;
+        next = sg->gp;
+      }
+      break;
+    }
+  }
+  if (next == nullptr) return true;
+  ready(me.self(), next);
+  // The new owner runs at once on this P, in what is left of our slice: otherwise a hand-over would cost it the
+  // queue's length (Go 33747).
+  if (handed && me.self() != nullptr) v0::yield();
+  return true;
+}
+
+bool try_lock(word64 word, std::uint64_t holder) {
+  for (std::uint64_t old = word.load(); (old & (locked | starving)) == 0;) {
+    if (word.cas(old, state(old) | locked | holder)) return true;  // order: mutex.free
+  }
+  return false;
+}
+
+}  // namespace
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+void mutex_lock(std::uint64_t* word) {
+  const std::uint64_t holder = mutex_holder();
+  if (rt::try_lock(rt::word64(word), holder)) return;
+  rt::lock(rt::word64(word), holder);
+}
+
+bool mutex_try_lock(std::uint64_t* word) { return rt::try_lock(rt::word64(word), mutex_holder()); }
+
+void mutex_unlock(std::uint64_t* word) {
+  if (!rt::unlock(rt::word64(word))) throw unlock_of_unlocked_mutex();
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

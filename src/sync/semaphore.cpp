@@ -1,0 +1,131 @@
+// semaphore: permits and waiters in one word, so that there is no moment in which a releaser has added a
+// permit and not yet looked for waiters (FAULTS 1: the store-buffering bug of this class is W8, shipped by
+// three runtimes). The queue is in the semaphore table, by address.
+//
+// State  word: permits in the low half, waiters in the high half; never both above zero with the bucket free.
+// Who    without waiters: anyone, by CAS. With waiters: only under the bucket's lock. A word that shows a
+//        waiter stops the lock-free paths, so under the lock it changes by nobody else's hand.
+// Order  sema.permit   release: CAS (acq_rel) / acquire: CAS (acq_rel); for a waiter: status.park
+// Never  touch the word after the CAS that gives the last permit away: whoever takes it may destroy the
+//        semaphore. With waiters the object lives until they have been readied, after the last touch.
+// Checked by test/unit/sync/semaphore_test.cpp, test/stress/taker.cpp; exhaustively by the exploration engine.
+#include "weft/semaphore.hpp"
+
+#include "base/print.hpp"
+#include "model/process.hpp"
+#include "sched/park.hpp"
+#include "sync/word.hpp"
+#include "weft/error.hpp"
+
+namespace weft::rt {
+namespace {
+
+constexpr std::uint64_t one_waiter = std::uint64_t{1} << 32;
+constexpr std::uint64_t max_permits = 0x7fffffff;
+
+std::uint64_t permits(std::uint64_t word) { return word & 0xffffffff; }
+std::uint64_t waiters(std::uint64_t word) { return word >> 32; }
+
+bool take(word64 word) {
+  std::uint64_t old = word.load();
+  while (permits(old) != 0 && waiters(old) == 0) {
+    if (word.cas(old, old - 1)) return true;  // order: sema.permit
+  }
+  return false;
+}
+
+// A timeout has taken sg off the queue: one waiter less to hand permits to.
+void waiter_gone(sudog* sg, glist&) {
+  word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))).add(0 - one_waiter);
+}
+
+wait_result take_or_wait(word64 word) {
+  caller me;
+  sudog sg;
+  sg.gp = me.waiter();
+  sg.addr = word.addr();
+  sg.on_taken = waiter_gone;
+  sema_bucket& b = the_process.semas.bucket(word.addr());
+  b.lock.lock();
+  // From here on the word says that somebody waits, or we have a permit.
+  for (std::uint64_t old = word.load();;) {
+    if (permits(old) != 0 && waiters(old) == 0) {
+      if (word.cas(old, old - 1)) {  // order: sema.permit
+        b.lock.unlock();
+        return wait_result::handed;
+      }
+    } else if (word.cas(old, old + one_waiter)) {
+      break;
+    }
+  }
+  b.push_back(&sg, me.ticket());
+  me.wait(b, sg, wait_reason::semacquire);
+  return sg.result;
+}
+
+void give(word64 word, std::uint64_t n) {
+  std::uint64_t old = word.load();
+  while (waiters(old) == 0) {
+    if (permits(old) + n > max_permits) {
+      line text;
+      text.text("weft: semaphore release(")
+          .number(n)
+          .text(") with ")
+          .number(permits(old))
+          .text(" permits would exceed the maximum of 2147483647");
+      throw v0::error(text.c_str());
+    }
+    if (word.cas(old, old + n)) return;  // order: sema.permit
+  }
+  caller me;
+  glist woken;
+  sema_bucket& b = the_process.semas.bucket(word.addr());
+  {
+    mutex_guard guard(b.lock);
+    // The waiters may have been served, or have timed out, before the lock was ours: then the word is free
+    // for others too. What is left over becomes permits, with the last touch of the word.
+    for (old = word.load();;) {
+      const std::uint64_t given = n < waiters(old) ? n : waiters(old);
+      std::uint64_t left = n - given;
+      if (permits(old) + left > max_permits) left = max_permits - permits(old);
+      if (!word.cas(old, old - given * one_waiter + left)) continue;  // order: sema.permit
+      for (std::uint64_t i = 0; i < given; ++i) {
+        sudog* sg = b.front(word.addr());
+        b.remove(sg);
+        sg->result = wait_result::handed;
+        woken.push_back(sg->gp);
+      }
+      break;
+    }
+  }
+  ready_all(me.self(), woken);
+}
+
+}  // namespace
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+void semaphore_acquire(std::uint64_t* word) {
+  if (!door_open() && rt::take(rt::word64(word))) return;
+  rt::take_or_wait(rt::word64(word));
+}
+
+bool semaphore_try_acquire(std::uint64_t* word) { return rt::take(rt::word64(word)); }
+
+void semaphore_release(std::uint64_t* word, std::ptrdiff_t n) {
+  if (n < 0) semaphore_bad_count(n);
+  if (n != 0) rt::give(rt::word64(word), static_cast<std::uint64_t>(n));
+}
+
+void semaphore_bad_count(std::ptrdiff_t n) {
+  rt::line text;
+  text.text("weft: semaphore count ").signed_number(n).text(": must be 0 to 2147483647");
+  throw error(text.c_str());
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

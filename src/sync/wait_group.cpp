@@ -1,0 +1,113 @@
+// wait_group: Go's sync.WaitGroup (GO-BEHAVIOUR C5). Counter and waiters in one word; the queue is in the
+// semaphore table, by address.
+//
+// State  word: counter in the high half, waiters in the low half.
+// Who    the counter: anyone, by CAS. The waiters: raised under the bucket's lock while the counter is above
+//        zero; set to zero, under the lock, by the one whose add made the counter zero.
+// Order  wg.zero   add: CAS (acq_rel) / wait: load (acquire); for a waiter: status.park
+// Never  touch the word after an add that left no waiters behind at zero: a waiter that comes later sees zero,
+//        returns and may destroy the group.
+// Checked by test/unit/sync/wait_group_test.cpp, test/stress; exhaustively by the exploration engine.
+#include "weft/wait_group.hpp"
+
+#include "base/print.hpp"
+#include "model/process.hpp"
+#include "sched/park.hpp"
+#include "sync/word.hpp"
+#include "weft/error.hpp"
+
+namespace weft::rt {
+namespace {
+
+constexpr std::int64_t max_count = 0x7fffffff;
+
+std::int64_t count(std::uint64_t word) { return static_cast<std::int64_t>(word >> 32); }
+std::uint64_t waiters(std::uint64_t word) { return word & 0xffffffff; }
+
+void waiter_gone(sudog* sg, glist&) {
+  word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))).add(std::uint64_t{0} - 1);
+}
+
+// The counter has become zero by the caller's hand, with waiters: they are all released.
+void release_all(word64 word) {
+  caller me;
+  glist released;
+  sema_bucket& b = the_process.semas.bucket(word.addr());
+  {
+    mutex_guard guard(b.lock);
+    while (sudog* sg = b.front(word.addr())) {
+      b.remove(sg);
+      sg->result = wait_result::handed;
+      released.push_back(sg->gp);
+    }
+    // An add meanwhile has thrown, or found that timeouts had left no waiter; then it is a new round.
+    std::uint64_t old = word.load();
+    while (!word.cas(old, old & ~std::uint64_t{0xffffffff})) {
+    }
+  }
+  ready_all(me.self(), released);
+}
+
+void add(word64 word, std::ptrdiff_t n) {
+  for (std::uint64_t old = word.load();;) {
+    const std::int64_t now = count(old) + n;
+    if (now < 0) throw v0::negative_counter();
+    if (now > max_count) {
+      line text;
+      text.text("weft: wait_group counter ").signed_number(now).text(" exceeds the maximum of 2147483647");
+      throw v0::error(text.c_str());
+    }
+    if (count(old) == 0 && waiters(old) != 0 && n > 0) {
+      throw v0::wait_group_misuse("sync: WaitGroup misuse: Add called concurrently with Wait");
+    }
+    if (!word.cas(old, static_cast<std::uint64_t>(now) << 32 | waiters(old))) continue;  // order: wg.zero
+    if (now == 0 && n != 0 && waiters(old) != 0) release_all(word);
+    return;
+  }
+}
+
+wait_result wait(word64 word) {
+  if (count(word.load_acquire()) == 0) return wait_result::handed;  // order: wg.zero
+  wait_result result;
+  {
+    caller me;
+    sudog sg;
+    sg.gp = me.waiter();
+    sg.addr = word.addr();
+    sg.on_taken = waiter_gone;
+    sema_bucket& b = the_process.semas.bucket(word.addr());
+    b.lock.lock();
+    for (std::uint64_t old = word.load();;) {
+      if (count(old) == 0) {
+        b.lock.unlock();
+        word.load_acquire();  // order: wg.zero
+        return wait_result::handed;
+      }
+      if (word.cas(old, old + 1)) break;
+    }
+    b.push_back(&sg, me.ticket());
+    me.wait(b, sg, wait_reason::wait_group_wait);
+    result = sg.result;
+  }
+  // Ours is one of the waits that the group must outlive, so its word can be read. The goroutines that the last
+  // done() released may start a new round before this one has left; that is an error in Go and here.
+  if (result == wait_result::handed && word.load() != 0) {
+    throw v0::wait_group_misuse("sync: WaitGroup is reused before previous Wait has returned");
+  }
+  return result;
+}
+
+}  // namespace
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+void wait_group_add(std::uint64_t* word, std::ptrdiff_t n) { rt::add(rt::word64(word), n); }
+
+void wait_group_wait(std::uint64_t* word) { rt::wait(rt::word64(word)); }
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft
