@@ -1,0 +1,247 @@
+#include "observe/symbolize.hpp"
+
+#include <cxxabi.h>
+#include <dlfcn.h>
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <elfutils/libdwfl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+namespace weft::rt {
+namespace {
+
+void replace_all(std::string& in, const char* what, const char* with) {
+  const std::size_t what_n = std::strlen(what), with_n = std::strlen(with);
+  for (std::size_t at = 0; (at = in.find(what, at)) != std::string::npos; at += with_n) in.replace(at, what_n, with);
+}
+
+struct freed {
+  void operator()(void* p) const { std::free(p); }
+};
+
+}  // namespace
+
+std::string readable(const char* mangled) {
+  // The names of C are no mangled names, but some read as types: "i" is int.
+  if (mangled[0] != '_' || mangled[1] != 'Z') return mangled;
+  return readable_type(mangled);
+}
+
+std::string readable_type(const char* mangled) {
+  int status = 0;
+  const std::unique_ptr<char, freed> demangled{abi::__cxa_demangle(mangled, nullptr, nullptr, &status)};
+  if (demangled == nullptr) return mangled;
+  std::string name = demangled.get();
+  const std::size_t clone = name.find(" [clone ");
+  if (clone != std::string::npos) name.resize(clone);
+  replace_all(name, "std::__cxx11::", "std::");
+  replace_all(name, "std::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string");
+  replace_all(name, "std::basic_string_view<char, std::char_traits<char> >", "std::string_view");
+  replace_all(name, "weft::v0::", "weft::");
+  return name;
+}
+
+// The functions of libdw, by name. Its types come from its headers; nothing is linked.
+struct symbolizer::libdw {
+#define EACH_FUNCTION(X)                                                                                           \
+  X(dwfl_begin) X(dwfl_end) X(dwfl_linux_proc_report) X(dwfl_report_end) X(dwfl_linux_proc_find_elf)               \
+  X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule) X(dwfl_module_info) X(dwfl_module_addrinfo)                   \
+  X(dwfl_module_addrdie) X(dwfl_module_nextcu) X(dwarf_haspc) X(dwarf_getsrc_die) X(dwarf_linesrc) X(dwarf_lineno) \
+  X(dwarf_getscopes) X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr) X(dwarf_attr_integrate)    \
+  X(dwarf_formstring) X(dwarf_formudata) X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc)
+#define MEMBER(name) decltype(&::name) name = nullptr;
+  EACH_FUNCTION(MEMBER)
+#undef MEMBER
+
+  void* library = nullptr;
+  Dwfl* dwfl = nullptr;
+  Dwfl_Callbacks callbacks{};
+
+  ~libdw() {
+    if (dwfl != nullptr) dwfl_end(dwfl);
+    if (library != nullptr) dlclose(library);
+  }
+
+  bool open(const char* path) {
+    library = ::dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) return false;
+#define LOAD(name)                                                       \
+  this->name = reinterpret_cast<decltype(&::name)>(::dlsym(library, #name)); \
+  if (this->name == nullptr) return false;
+    EACH_FUNCTION(LOAD)
+#undef LOAD
+#undef EACH_FUNCTION
+    callbacks.find_elf = dwfl_linux_proc_find_elf;
+    // Not dwfl_standard_find_debuginfo: that one may ask a debuginfod server, and a report does not use the network.
+    callbacks.find_debuginfo = dwfl_build_id_find_debuginfo;
+    dwfl = dwfl_begin(&callbacks);
+    if (dwfl == nullptr) return false;
+    const bool known = dwfl_linux_proc_report(dwfl, ::getpid()) == 0;
+    return dwfl_report_end(dwfl, nullptr, nullptr) == 0 && known;
+  }
+
+  // clang writes no .debug_aranges, which is all that dwfl_module_addrdie knows: then each unit is asked.
+  Dwarf_Die* unit_of(Dwfl_Module* module, Dwarf_Addr pc, Dwarf_Addr* bias) const {
+    if (Dwarf_Die* unit = dwfl_module_addrdie(module, pc, bias)) return unit;
+    for (Dwarf_Die* unit = nullptr; (unit = dwfl_module_nextcu(module, unit, bias)) != nullptr;) {
+      if (dwarf_haspc(unit, pc - *bias) > 0) return unit;
+    }
+    return nullptr;
+  }
+
+  std::string in_directory_of(Dwarf_Die* unit, const char* file) const {
+    if (file == nullptr) return {};
+    if (file[0] == '/') return file;
+    Dwarf_Attribute attr;
+    const char* directory = dwarf_formstring(dwarf_attr(unit, DW_AT_comp_dir, &attr));
+    return directory != nullptr ? std::string(directory) + '/' + file : file;
+  }
+
+  std::uint64_t number(Dwarf_Die* die, unsigned at) const {
+    Dwarf_Attribute attr;
+    Dwarf_Word value = 0;
+    if (dwarf_formudata(dwarf_attr_integrate(die, at, &attr), &value) != 0) return 0;
+    return value;
+  }
+
+  // "a::b::f(...)" for a function that has no linkage name: one in an unnamed namespace, a local class, C.
+  std::string qualified(Dwarf_Die* die) const {
+    const char* own = dwarf_diename(die);
+    if (own == nullptr) return {};
+    Dwarf_Die definition = *die;
+    for (const unsigned at : {DW_AT_abstract_origin, DW_AT_specification}) {
+      Dwarf_Attribute attr;
+      Dwarf_Die to;
+      if (dwarf_attr(&definition, at, &attr) != nullptr && dwarf_formref_die(&attr, &to) != nullptr) definition = to;
+    }
+    std::string name = own;
+    Dwarf_Die* scopes = nullptr;
+    const int n = dwarf_getscopes_die(&definition, &scopes);
+    const std::unique_ptr<Dwarf_Die, freed> owner{n > 0 ? scopes : nullptr};
+    for (int i = 1; i < n; ++i) {
+      const char* outer = dwarf_diename(&scopes[i]);
+      switch (dwarf_tag(&scopes[i])) {
+        case DW_TAG_namespace:
+          name = std::string(outer != nullptr ? outer : "(anonymous namespace)") + "::" + name;
+          break;
+        case DW_TAG_class_type:
+        case DW_TAG_structure_type:
+        case DW_TAG_union_type: name = std::string(outer != nullptr ? outer : "{unnamed type}") + "::" + name; break;
+        case DW_TAG_subprogram:
+          if (outer != nullptr) name = std::string(outer) + "(...)::" + name;
+          break;
+        default: break;
+      }
+    }
+    replace_all(name, "weft::v0::", "weft::");
+    return name + "(...)";
+  }
+
+  std::string name_of(Dwarf_Die* die) const {
+    for (const unsigned at : {DW_AT_linkage_name, DW_AT_MIPS_linkage_name}) {
+      Dwarf_Attribute attr;
+      if (const char* mangled = dwarf_formstring(dwarf_attr_integrate(die, at, &attr))) return readable(mangled);
+    }
+    return qualified(die);
+  }
+
+  // False: no debug information for this address.
+  bool add_calls(Dwfl_Module* module, Dwarf_Addr pc, symbol& out) const {
+    Dwarf_Addr bias = 0;
+    Dwarf_Die* unit = unit_of(module, pc, &bias);
+    if (unit == nullptr) return false;
+    const Dwarf_Addr at = pc - bias;
+
+    call_site here;
+    if (Dwarf_Line* row = dwarf_getsrc_die(unit, at)) {
+      here.file = in_directory_of(unit, dwarf_linesrc(row, nullptr, nullptr));
+      dwarf_lineno(row, &here.line);
+    }
+
+    Dwarf_Die* found = nullptr;
+    const int found_n = dwarf_getscopes(unit, at, &found);
+    const std::unique_ptr<Dwarf_Die, freed> found_owner{found_n > 0 ? found : nullptr};
+    if (found_n <= 0) {
+      out.calls.push_back(here);
+      return true;
+    }
+    // The list just got goes over to the scopes of the definition at the first inlined call; this one
+    // stays in the code.
+    Dwarf_Die* scopes = nullptr;
+    const int n = dwarf_getscopes_die(&found[0], &scopes);
+    const std::unique_ptr<Dwarf_Die, freed> owner{n > 0 ? scopes : nullptr};
+    for (int i = 0; i < n; ++i) {
+      const int tag = dwarf_tag(&scopes[i]);
+      if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram) continue;
+      here.function = name_of(&scopes[i]);
+      here.inlined = tag == DW_TAG_inlined_subroutine;
+      out.calls.push_back(here);
+      if (tag == DW_TAG_subprogram) return true;
+      // Where this call stands, in the function around it.
+      Dwarf_Files* files = nullptr;
+      std::size_t files_n = 0;
+      here = {};
+      if (dwarf_getsrcfiles(unit, &files, &files_n) == 0) {
+        const std::uint64_t file = number(&scopes[i], DW_AT_call_file);
+        if (file < files_n) here.file = in_directory_of(unit, dwarf_filesrc(files, file, nullptr, nullptr));
+      }
+      here.line = static_cast<int>(number(&scopes[i], DW_AT_call_line));
+    }
+    out.calls.push_back(here);
+    return true;
+  }
+
+  // False: the address is in no module.
+  bool look_up(Dwarf_Addr pc, symbol& out) const {
+    Dwfl_Module* module = dwfl_addrmodule(dwfl, pc);
+    if (module == nullptr) return false;
+    Dwarf_Addr start = 0;
+    const char* file = nullptr;
+    const char* name = dwfl_module_info(module, nullptr, &start, nullptr, nullptr, nullptr, &file, nullptr);
+
+    GElf_Off offset = 0;
+    GElf_Sym sym;
+    const char* mangled = dwfl_module_addrinfo(module, pc, &offset, &sym, nullptr, nullptr, nullptr);
+    if (!add_calls(module, pc, out)) out.calls.emplace_back();
+    if (file == nullptr) file = name;
+    if (file != nullptr) out.module = file;
+    out.module_offset = pc - start;
+    if (mangled != nullptr) {
+      // The symbol has the parameters, which the debug information of a function without linkage name has not.
+      out.calls.back().function = readable(mangled);
+      out.has_offset = true;
+      out.offset = offset;
+    }
+    return true;
+  }
+};
+
+symbolizer::symbolizer(const char* library) {
+  auto dw = std::make_unique<libdw>();
+  if (dw->open(library)) dw_ = std::move(dw);
+}
+
+symbolizer::~symbolizer() = default;
+
+bool symbolizer::complete() const { return dw_ != nullptr; }
+
+symbol symbolizer::look_up(std::uintptr_t pc) const {
+  symbol out;
+  if (dw_ != nullptr && dw_->look_up(pc, out)) return out;
+  Dl_info info{};
+  out.calls.emplace_back();
+  if (::dladdr(reinterpret_cast<void*>(pc), &info) == 0) return out;
+  if (info.dli_fname != nullptr) out.module = info.dli_fname;
+  out.module_offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
+  if (info.dli_sname != nullptr) {
+    out.calls.back().function = readable(info.dli_sname);
+    out.has_offset = true;
+    out.offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_saddr);
+  }
+  return out;
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,274 @@
+#include "observe/traceback.hpp"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <unistd.h>
+#include <unwind.h>
+
+#include <cstring>
+#include <string_view>
+
+#include "base/print.hpp"
+#include "observe/symbolize.hpp"
+
+namespace weft::rt {
+namespace {
+
+// A walk takes about a microsecond per frame: the largest stacks there are still print in seconds.
+constexpr std::size_t walk_max = 2'000'000;
+
+bool starts_with(std::string_view s, std::string_view with) { return s.substr(0, with.size()) == with; }
+
+// Whether the function itself, not an argument of it, is the library's. Templates show their return type first.
+bool is_ours(std::string_view function) {
+  int depth = 0;
+  for (std::size_t i = 0; i < function.size(); ++i) {
+    const char c = function[i];
+    if (c == '<' || c == '(' || c == '{') ++depth;
+    if (c == '>' || c == ')' || c == '}') --depth;
+    if (depth != 0 || (i != 0 && function[i - 1] != ' ')) continue;
+    const std::string_view rest = function.substr(i);
+    if (starts_with(rest, "weft::") || starts_with(rest, "weft_")) return true;
+  }
+  return false;
+}
+
+// f(int, char) const -> f
+std::string_view without_arguments(std::string_view function) {
+  std::string_view s = function;
+  constexpr std::string_view is_const = " const";
+  if (s.size() > is_const.size() && s.substr(s.size() - is_const.size()) == is_const) {
+    s.remove_suffix(is_const.size());
+  }
+  if (s.empty() || s.back() != ')') return function;
+  int depth = 0;
+  for (std::size_t i = s.size(); i-- > 0;) {
+    if (s[i] == ')') ++depth;
+    if (s[i] == '(' && --depth == 0) return i == 0 ? function : s.substr(0, i);
+  }
+  return function;
+}
+
+void add_place(std::string& to, const symbol& sym, const call_site& call) {
+  line offset;
+  if (call.file.empty()) {
+    offset.hex(sym.module_offset);
+    to += '\t';
+    to += sym.module.empty() ? "address " : sym.module + '+';
+    to += offset.c_str();
+  } else {
+    offset.text(":").number(static_cast<std::uint64_t>(call.line < 0 ? 0 : call.line));
+    if (!call.inlined && sym.has_offset) offset.text(" +").hex(sym.offset);
+    to += '\t' + call.file + offset.c_str();
+  }
+  to += '\n';
+}
+
+void add_call(std::string& to, const symbol& sym, const call_site& call) {
+  std::string function = call.function.empty() ? "?" : call.function;
+  if (function.find('(') == std::string::npos) function += "(...)";
+  to += function + '\n';
+  add_place(to, sym, call);
+}
+
+// Module and offset of an address, with what glibc has for signal handlers.
+void add_address_sig(line& to, std::uintptr_t pc) {
+  to.hex(pc);
+#if defined(DLFO_STRUCT_HAS_EH_DBASE)  // glibc 2.35, where _dl_find_object came with it
+  dl_find_object found{};
+  if (::_dl_find_object(reinterpret_cast<void*>(pc), &found) != 0) return;
+  const char* file = found.dlfo_link_map->l_name;
+  to.text(" ").text(file[0] != '\0' ? file : "program");
+  to.text("+").hex(pc - reinterpret_cast<std::uintptr_t>(found.dlfo_map_start));
+#endif
+}
+
+}  // namespace
+
+// ---- taking
+
+struct walk {
+  stack_frames* out;
+  bool skip_to_signal;
+  std::size_t steps = 0;
+
+  static _Unwind_Reason_Code step(_Unwind_Context* context, void* p) {
+    walk& self = *static_cast<walk*>(p);
+    int exact = 0;
+    const std::uintptr_t pc = _Unwind_GetIPInfo(context, &exact);
+    if (pc == 0) return _URC_END_OF_STACK;
+    if (++self.steps > walk_max) {
+      self.out->cut_ = true;
+      return _URC_END_OF_STACK;
+    }
+    if (self.skip_to_signal && exact == 0) return _URC_NO_REASON;
+    self.skip_to_signal = false;
+    self.out->add({pc, exact != 0});
+    return _URC_NO_REASON;
+  }
+};
+
+void stack_frames::add(frame f) {
+  if (inner_n_ < inner_max) {
+    inner_[inner_n_++] = f;
+  } else {
+    outer_[beyond_++ % outer_max] = f;
+  }
+}
+
+void stack_frames::take_sig(bool interrupted) {
+  inner_n_ = beyond_ = 0;
+  cut_ = false;
+  walk w{this, interrupted};
+  _Unwind_Backtrace(&walk::step, &w);
+}
+
+frame stack_frames::at(std::size_t i) const {
+  if (i < inner_n_) return inner_[i];
+  i -= inner_n_;
+  return outer_[beyond_ <= outer_max ? i : (beyond_ + i) % outer_max];
+}
+
+std::size_t stack_frames::elided_before(std::size_t i) const {
+  return i == inner_n_ && beyond_ > outer_max ? beyond_ - outer_max : 0;
+}
+
+// ---- printing
+
+void write_stderr(const std::string& text) {
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t n = ::write(2, text.data() + done, text.size() - done);
+    if (n <= 0) return;
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+const char* state_text(const g& gp) {
+  switch (gp.status.get()) {
+    case status::idle: return "idle";
+    case status::runnable: return "runnable";
+    case status::running: return "running";
+    case status::detached: return "detached";
+    case status::waiting: return gp.reason == wait_reason::none ? "waiting" : to_text(gp.reason);
+    case status::dead: return "dead";
+  }
+  return "unknown status";
+}
+
+void add_title(line& to, const g& gp, const char* state) {
+  if (gp.is_g0) {
+    to.text("thread of the scheduler");
+  } else if (gp.is_thread != 0) {
+    to.text("thread");
+  } else {
+    to.text("goroutine ").number(gp.goid);
+  }
+  to.text(" [").text(state).text("]");
+  if (gp.name != nullptr) to.text(" \"").text(gp.name, ::strnlen(gp.name, 63)).text("\"");
+}
+
+void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done) {
+  // The runtime's frames, outermost: what came before the user's function is the same for every goroutine.
+  std::size_t end = frames.size(), last_calls = 0;
+  while (end > from) {
+    const symbol sym = names.look_up(frames.at(end - 1).look_up());
+    last_calls = sym.calls.size();
+    while (last_calls > 0 && is_ours(sym.calls[last_calls - 1].function)) --last_calls;
+    if (last_calls > 0) break;
+    --end;
+  }
+  const bool nothing_left = end == from;
+  if (nothing_left) end = frames.size();
+
+  for (std::size_t i = from; i < end; ++i) {
+    std::string text;
+    if (const std::size_t n = frames.elided_before(i)) text = "..." + std::to_string(n) + " frames elided...\n";
+    const symbol sym = names.look_up(frames.at(i).look_up());
+    const std::size_t n = i + 1 == end && !nothing_left ? last_calls : sym.calls.size();
+    for (std::size_t k = 0; k < n && k < sym.calls.size(); ++k) add_call(text, sym, sym.calls[k]);
+    write_stderr(text);
+    if (done != nullptr) *done = i + 1;
+  }
+  if (frames.cut()) write_stderr("...the stack goes on...\n");
+}
+
+void print_frames_sig(const stack_frames& frames, std::size_t from) {
+  for (std::size_t i = from; i < frames.size(); ++i) {
+    line text;
+    if (const std::size_t n = frames.elided_before(i)) text.text("...").number(n).text(" frames elided...\n");
+    text.text("\t");
+    add_address_sig(text, frames.at(i).look_up());
+    text.text("\n").flush_sig();
+  }
+}
+
+creator find_creator(const g& gp, const symbolizer& names) {
+  if (gp.gopc == nullptr) return {};
+  const symbol sym = names.look_up(reinterpret_cast<std::uintptr_t>(gp.gopc) - 1);
+  // go() is inline: the user's call is around it.
+  std::size_t k = 0;
+  while (k + 1 < sym.calls.size() && is_ours(sym.calls[k].function)) ++k;
+  const call_site& call = sym.calls[k];
+  creator by;
+  by.function = call.function.empty() ? "?" : std::string(without_arguments(call.function));
+  add_place(by.place, sym, call);
+  return by;
+}
+
+std::string creator_text(const g& gp, const creator& by) {
+  if (by.function.empty()) return {};
+  std::string text = "created by " + by.function;
+  if (gp.parent_goid != 0) text += " in goroutine " + std::to_string(gp.parent_goid);
+  return text + '\n' + by.place;
+}
+
+void print_creator_sig(const g& gp) {
+  if (gp.gopc == nullptr) return;
+  line text;
+  text.text("created by ");
+  add_address_sig(text, reinterpret_cast<std::uintptr_t>(gp.gopc) - 1);
+  if (gp.parent_goid != 0) text.text(" in goroutine ").number(gp.parent_goid);
+  text.text("\n").flush_sig();
+}
+
+void print_missing_library(const symbolizer& names) {
+  if (names.complete()) return;
+  write_stderr("weft: functions and lines are missing above: install libdw1 (elfutils), which reads them\n");
+}
+
+std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwinding* seen) {
+  // The innermost frames are the report's and the terminate handler's, then comes what called it.
+  constexpr std::size_t look = 24;
+  constexpr std::size_t gap = 3;  // functions of libgcc that have no name
+  constexpr std::string_view throwers[] = {"__cxa_throw", "__cxa_rethrow", "std::rethrow_exception("};
+  constexpr std::string_view others[] = {"std::terminate(",       "__cxxabiv1::__terminate(", "__cxa_call_terminate",
+                                         "__clang_call_terminate", "__gxx_personality_v0",     "_Unwind_",
+                                         "__cxa_pure_virtual",    "__cxa_deleted_virtual",    "__cxa_init_primary"};
+  auto is_any = [](std::string_view name, const auto& list) {
+    if (starts_with(name, "__interceptor_")) name.remove_prefix(std::strlen("__interceptor_"));
+    for (const std::string_view one : list) {
+      if (starts_with(name, one)) return true;
+    }
+    return false;
+  };
+  std::size_t end = 0;
+  bool thrown = false;
+  for (std::size_t i = 0; i < frames.size() && i < look && (end == 0 || i <= end + gap); ++i) {
+    const symbol sym = names.look_up(frames.at(i).look_up());
+    const std::string& name = sym.calls.back().function;
+    const bool thrower = is_any(name, throwers);
+    if (!thrower && !is_any(name, others)) {
+      if (thrown) break;
+      continue;
+    }
+    end = i + 1;
+    if (thrower) thrown = true;
+    if (seen != nullptr) {
+      if (starts_with(name, "_Unwind_ForcedUnwind")) seen->forced = true;
+      if (starts_with(name, "__gxx_personality_v0")) seen->at_noexcept = true;
+    }
+  }
+  return end;
+}
+
+}  // namespace weft::rt

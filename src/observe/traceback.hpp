@@ -1,0 +1,85 @@
+// traceback: the frames of a stack, and how a report prints them. Go's form (GO-BEHAVIOUR E2).
+//
+// Taking the frames allocates nothing and is safe in a signal handler; giving them names is not, which is why
+// the two are apart. Stacks of parked goroutines are not walked yet: the system's unwinder starts where it is
+// called, nowhere else.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "model/g.hpp"
+
+namespace weft::rt {
+
+class line;
+class symbolizer;
+
+struct frame {
+  std::uintptr_t pc = 0;
+  bool interrupted = false;  // by a signal, at this very instruction; otherwise pc is a return address
+  std::uintptr_t look_up() const { return interrupted ? pc : pc - 1; }
+};
+
+// The innermost and the outermost frames of a stack. A runaway recursion has a million between them.
+class stack_frames {
+ public:
+  static constexpr std::size_t inner_max = 50;
+  static constexpr std::size_t outer_max = 50;
+
+  // Of the caller. In a signal handler, `interrupted` takes only those below the signal.
+  void take_sig(bool interrupted = false);
+
+  std::size_t size() const { return inner_n_ + (beyond_ < outer_max ? beyond_ : outer_max); }
+  // 0 is the innermost.
+  frame at(std::size_t i) const;
+  // How many are missing before frame i. Not zero for one i at most.
+  std::size_t elided_before(std::size_t i) const;
+  // The walk was given up: the outermost frames are not the stack's.
+  bool cut() const { return cut_; }
+
+ private:
+  friend struct walk;
+  void add(frame f);
+
+  frame inner_[inner_max];
+  frame outer_[outer_max];   // ring of the last ones
+  std::size_t inner_n_ = 0;
+  std::size_t beyond_ = 0;   // frames after inner_
+  bool cut_ = false;
+};
+
+// goroutine 7 [running] "uploader"
+void add_title(line& to, const g& gp, const char* state);
+const char* state_text(const g& gp);
+
+// Prints frames[from..] with their names; `done` says which are done, to whoever goes on after a crash.
+// The runtime's own frames at the outer end are left out.
+void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done);
+// The same without names: addresses, and where they are in their module.
+void print_frames_sig(const stack_frames& frames, std::size_t from);
+
+// created by main in goroutine 1
+//	/path/file.cpp:30 +0x2f
+// Empty if it is not known. In two steps for those who print many: what depends on gopc only, and the text.
+struct creator {
+  std::string function, place;
+};
+creator find_creator(const g& gp, const symbolizer& names);
+std::string creator_text(const g& gp, const creator& by);
+void print_creator_sig(const g& gp);
+
+// When names are not complete: what is missing.
+void print_missing_library(const symbolizer& names);
+
+// Writes all of it to stderr, at once where the system lets us.
+void write_stderr(const std::string& text);
+
+// How many of the innermost frames belong to the report, to std::terminate, and to what threw; 0: unknown.
+struct unwinding {
+  bool forced = false;       // by _Unwind_ForcedUnwind: pthread_exit, thread cancellation
+  bool at_noexcept = false;  // an unwinder in progress was stopped
+};
+std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwinding* seen);
+
+}  // namespace weft::rt
