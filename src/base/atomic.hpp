@@ -6,6 +6,8 @@
 #pragma once
 #include <atomic>
 
+#include "base/macros.hpp"
+
 namespace weft::rt {
 
 template <class T>
@@ -16,14 +18,6 @@ inline constexpr std::memory_order acquire = std::memory_order_acquire;
 inline constexpr std::memory_order release = std::memory_order_release;
 inline constexpr std::memory_order acq_rel = std::memory_order_acq_rel;
 inline constexpr std::memory_order seq_cst = std::memory_order_seq_cst;
-
-#if defined(__SANITIZE_THREAD__)
-#define WEFT_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WEFT_TSAN 1
-#endif
-#endif
 
 // The one StoreLoad barrier: no load after it is performed before a store in front of it.
 // Go gets it for free, because its StoreRel is an XCHG on x86; a C++ release store is a plain MOV

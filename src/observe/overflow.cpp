@@ -25,7 +25,8 @@ void print_title_sig(const g& gp, std::uintptr_t address) {
   if (st != nullptr) text.text(" (").bytes(stack_class_bytes[st->size_class]).text(")");
   text.text(": address ").hex(address).text("\n");
   if (st != nullptr && st->size_class + 1 < stack_classes) {
-    text.text("\tmore stack: weft::attrs{.stack_size = ...} for this goroutine, options::stack_size or WEFT_STACK_SIZE");
+    text.text(
+        "\tmore stack: weft::attrs{.stack_size = ...} for this goroutine, options::stack_size or WEFT_STACK_SIZE");
     text.text(" for all; up to ").bytes(stack_class_bytes[stack_classes - 1]).text("\n");
   } else {
     text.text("\tthis is the largest stack that a goroutine can have\n");

@@ -9,6 +9,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <utility>
 
 namespace weft::rt {
 namespace {
@@ -46,12 +48,14 @@ std::string readable_type(const char* mangled) {
 
 // The functions of libdw, by name. Its types come from its headers; nothing is linked.
 struct symbolizer::libdw {
-#define EACH_FUNCTION(X)                                                                                           \
-  X(dwfl_begin) X(dwfl_end) X(dwfl_linux_proc_report) X(dwfl_report_end) X(dwfl_linux_proc_find_elf)               \
-  X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule) X(dwfl_module_info) X(dwfl_module_addrinfo)                   \
-  X(dwfl_module_addrdie) X(dwfl_module_nextcu) X(dwarf_haspc) X(dwarf_getsrc_die) X(dwarf_linesrc) X(dwarf_lineno) \
-  X(dwarf_getscopes) X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr) X(dwarf_attr_integrate)    \
-  X(dwarf_formstring) X(dwarf_formudata) X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc)
+#define EACH_FUNCTION(X)                                                                                               \
+  X(dwfl_begin)                                                                                                        \
+  X(dwfl_end) X(dwfl_linux_proc_report) X(dwfl_report_end) X(dwfl_linux_proc_find_elf) X(dwfl_build_id_find_debuginfo) \
+      X(dwfl_addrmodule) X(dwfl_module_info) X(dwfl_module_addrinfo) X(dwfl_module_addrdie) X(dwfl_module_nextcu)      \
+          X(dwarf_haspc) X(dwarf_getsrc_die) X(dwarf_linesrc) X(dwarf_lineno) X(dwarf_child) X(dwarf_siblingof)        \
+              X(dwarf_hasattr) X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr)                      \
+                  X(dwarf_attr_integrate) X(dwarf_formstring) X(dwarf_formudata) X(dwarf_formref_die)                  \
+                      X(dwarf_getsrcfiles) X(dwarf_filesrc)
 #define MEMBER(name) decltype(&::name) name = nullptr;
   EACH_FUNCTION(MEMBER)
 #undef MEMBER
@@ -59,6 +63,7 @@ struct symbolizer::libdw {
   void* library = nullptr;
   Dwfl* dwfl = nullptr;
   Dwfl_Callbacks callbacks{};
+  mutable std::map<const void*, std::vector<Dwarf_Die>> functions;  // of the units met so far
 
   ~libdw() {
     if (dwfl != nullptr) dwfl_end(dwfl);
@@ -68,7 +73,7 @@ struct symbolizer::libdw {
   bool open(const char* path) {
     library = ::dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) return false;
-#define LOAD(name)                                                       \
+#define LOAD(name)                                                           \
   this->name = reinterpret_cast<decltype(&::name)>(::dlsym(library, #name)); \
   if (this->name == nullptr) return false;
     EACH_FUNCTION(LOAD)
@@ -129,9 +134,12 @@ struct symbolizer::libdw {
           break;
         case DW_TAG_class_type:
         case DW_TAG_structure_type:
-        case DW_TAG_union_type: name = std::string(outer != nullptr ? outer : "{unnamed type}") + "::" + name; break;
+        case DW_TAG_union_type:
+          if (outer == nullptr) outer = std::strncmp(own, "operator()", 10) == 0 ? "{lambda}" : "{unnamed type}";
+          name = std::string(outer) + "::" + name;
+          break;
         case DW_TAG_subprogram:
-          if (outer != nullptr) name = std::string(outer) + "(...)::" + name;
+          if (outer != nullptr) name = std::string(outer) + "::" + name;
           break;
         default: break;
       }
@@ -161,25 +169,20 @@ struct symbolizer::libdw {
       dwarf_lineno(row, &here.line);
     }
 
-    Dwarf_Die* found = nullptr;
-    const int found_n = dwarf_getscopes(unit, at, &found);
-    const std::unique_ptr<Dwarf_Die, freed> found_owner{found_n > 0 ? found : nullptr};
-    if (found_n <= 0) {
-      out.calls.push_back(here);
-      return true;
+    // From the function inwards: each inlined call that the address is in.
+    std::vector<Dwarf_Die> scopes;
+    for (const Dwarf_Die& function : functions_of(unit)) {
+      Dwarf_Die die = function;
+      if (dwarf_haspc(&die, at) <= 0) continue;
+      scopes.push_back(die);
+      add_inlined(die, at, scopes);
+      break;
     }
-    // The list just got goes over to the scopes of the definition at the first inlined call; this one
-    // stays in the code.
-    Dwarf_Die* scopes = nullptr;
-    const int n = dwarf_getscopes_die(&found[0], &scopes);
-    const std::unique_ptr<Dwarf_Die, freed> owner{n > 0 ? scopes : nullptr};
-    for (int i = 0; i < n; ++i) {
-      const int tag = dwarf_tag(&scopes[i]);
-      if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram) continue;
+    for (std::size_t i = scopes.size(); i-- > 0;) {
       here.function = name_of(&scopes[i]);
-      here.inlined = tag == DW_TAG_inlined_subroutine;
+      here.inlined = i > 0;
       out.calls.push_back(here);
-      if (tag == DW_TAG_subprogram) return true;
+      if (i == 0) return true;
       // Where this call stands, in the function around it.
       Dwarf_Files* files = nullptr;
       std::size_t files_n = 0;
@@ -192,6 +195,46 @@ struct symbolizer::libdw {
     }
     out.calls.push_back(here);
     return true;
+  }
+
+  // The functions of a unit that have code. Not by dwarf_getscopes: it looks into no class, and so misses
+  // the members of local ones, every lambda among them.
+  const std::vector<Dwarf_Die>& functions_of(Dwarf_Die* unit) const {
+    const auto [found, fresh] = functions.try_emplace(unit->addr);
+    if (fresh) add_functions(*unit, found->second);
+    return found->second;
+  }
+
+  void add_functions(Dwarf_Die parent, std::vector<Dwarf_Die>& to) const {
+    Dwarf_Die die;
+    for (int r = dwarf_child(&parent, &die); r == 0; r = dwarf_siblingof(&die, &die)) {
+      switch (dwarf_tag(&die)) {
+        case DW_TAG_subprogram:
+          if (dwarf_hasattr(&die, DW_AT_low_pc) != 0 || dwarf_hasattr(&die, DW_AT_ranges) != 0) to.push_back(die);
+          [[fallthrough]];
+        case DW_TAG_namespace:
+        case DW_TAG_class_type:
+        case DW_TAG_structure_type:
+        case DW_TAG_union_type:
+        case DW_TAG_lexical_block: add_functions(die, to); break;
+        default: break;
+      }
+    }
+  }
+
+  void add_inlined(Dwarf_Die parent, Dwarf_Addr at, std::vector<Dwarf_Die>& to) const {
+    Dwarf_Die die;
+    for (int r = dwarf_child(&parent, &die); r == 0; r = dwarf_siblingof(&die, &die)) {
+      const int tag = dwarf_tag(&die);
+      if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_lexical_block && tag != DW_TAG_try_block &&
+          tag != DW_TAG_catch_block) {
+        continue;
+      }
+      if (dwarf_haspc(&die, at) <= 0) continue;
+      if (tag == DW_TAG_inlined_subroutine) to.push_back(die);
+      add_inlined(die, at, to);
+      return;
+    }
   }
 
   // False: the address is in no module.

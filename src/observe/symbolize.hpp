@@ -13,18 +13,18 @@
 namespace weft::rt {
 
 struct call_site {
-  std::string function;       // demangled; empty: unknown
-  std::string file;           // empty: no debug information, then `module` says where it is
+  std::string function;  // demangled; empty: unknown
+  std::string file;      // empty: no debug information, then `module` says where it is
   int line = 0;
-  bool inlined = false;       // into the next entry
+  bool inlined = false;  // into the next entry
 };
 
 struct symbol {
-  std::vector<call_site> calls;   // innermost inlined call first, the function itself last; never empty
-  std::string module;             // file that holds the code
+  std::vector<call_site> calls;  // innermost inlined call first, the function itself last; never empty
+  std::string module;            // file that holds the code
   std::uintptr_t module_offset = 0;
   bool has_offset = false;
-  std::uint64_t offset = 0;       // of the address in the function
+  std::uint64_t offset = 0;  // of the address in the function
 };
 
 class symbolizer {

@@ -241,9 +241,9 @@ std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwin
   constexpr std::size_t look = 24;
   constexpr std::size_t gap = 3;  // functions of libgcc that have no name
   constexpr std::string_view throwers[] = {"__cxa_throw", "__cxa_rethrow", "std::rethrow_exception("};
-  constexpr std::string_view others[] = {"std::terminate(",       "__cxxabiv1::__terminate(", "__cxa_call_terminate",
+  constexpr std::string_view others[] = {"std::terminate(",        "__cxxabiv1::__terminate(", "__cxa_call_terminate",
                                          "__clang_call_terminate", "__gxx_personality_v0",     "_Unwind_",
-                                         "__cxa_pure_virtual",    "__cxa_deleted_virtual",    "__cxa_init_primary"};
+                                         "__cxa_pure_virtual",     "__cxa_deleted_virtual",    "__cxa_init_primary"};
   auto is_any = [](std::string_view name, const auto& list) {
     if (starts_with(name, "__interceptor_")) name.remove_prefix(std::strlen("__interceptor_"));
     for (const std::string_view one : list) {

@@ -43,9 +43,9 @@ class stack_frames {
   void add(frame f);
 
   frame inner_[inner_max];
-  frame outer_[outer_max];   // ring of the last ones
+  frame outer_[outer_max];  // ring of the last ones
   std::size_t inner_n_ = 0;
-  std::size_t beyond_ = 0;   // frames after inner_
+  std::size_t beyond_ = 0;  // frames after inner_
   bool cut_ = false;
 };
 

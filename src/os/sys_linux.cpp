@@ -114,7 +114,8 @@ void yield_thread() { system_call(SYS_sched_yield); }
 void sleep_ns(std::int64_t ns) {
   if (ns <= 0) return;
   // Absolute: a signal that comes again and again must not stretch the sleep.
-  const timespec end = as_timespec(now() + ns);
+  const std::int64_t from = now();
+  const timespec end = as_timespec(ns < INT64_MAX - from ? from + ns : INT64_MAX);
   while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr) == EINTR) {
   }
 }
@@ -416,7 +417,7 @@ void restore_default(int sig) {
   ::sigaction(sig, &none, nullptr);
 }
 
-// What would have happened without us.
+// What would have happened without us (but for the old handler's sa_mask, which is not applied).
 void pass_on(int sig, siginfo_t* info, void* context) {
   const struct sigaction& old = previous.of(sig);
   const bool sent = info->si_code <= 0;  // by kill or the like: there is no instruction that would fault again

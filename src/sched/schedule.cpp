@@ -34,10 +34,7 @@ void execute(m* mp, g* gp, bool inherit) {
 
 }  // namespace
 
-#if defined(WEFT_TSAN) || defined(WEFT_ASAN)
-[[gnu::no_sanitize("thread"), gnu::no_sanitize("address")]]
-#endif
-void schedule(void* arg) {
+WEFT_UNINSTRUMENTED void schedule(void* arg) {
   m* mp = static_cast<m*>(arg);
   for (;;) {
     bool inherit = false;

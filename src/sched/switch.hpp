@@ -14,17 +14,10 @@
 
 #include "arch/getg.hpp"
 #include "arch/gobuf.hpp"
+#include "base/macros.hpp"
 #include "mem/stack.hpp"
 #include "model/g.hpp"
 #include "model/m.hpp"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define WEFT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WEFT_ASAN 1
-#endif
-#endif
 
 #ifdef WEFT_ASAN
 #include <sanitizer/asan_interface.h>
@@ -63,13 +56,7 @@ inline void finish_switch_fiber(void* fake_stack) {
 // The context of `left` (a goroutine, a g0, or mp->scrap for one that has ended) is saved in *from and `to`
 // goes on. Returns when somebody continues *from; by then everything about threads may have changed.
 // Not instrumented: the two halves of this function run on different stacks (RELIABILITY K1).
-#if defined(WEFT_TSAN) || defined(WEFT_ASAN)
-[[gnu::noinline, gnu::no_sanitize("thread"), gnu::no_sanitize("address")]]
-#else
-[[gnu::always_inline]]
-#endif
-inline void
-switch_to(m* mp, gobuf* from, g* left, g* to) {
+WEFT_UNINSTRUMENTED inline void switch_to(m* mp, gobuf* from, g* left, g* to) {
   if (!to->is_g0) *mp->eh = to->eh;
   setg(to);
 #ifdef WEFT_ASAN

@@ -1,0 +1,27 @@
+// macros: the closed list. Each says something that C++ cannot, all are prefixed, none is in a public header.
+#pragma once
+
+// Which sanitizer this file is compiled for, the same for g++ and clang.
+#if defined(__SANITIZE_THREAD__)
+#define WEFT_TSAN 1
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define WEFT_ASAN 1
+#endif
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WEFT_TSAN 1
+#endif
+#if __has_feature(address_sanitizer)
+#define WEFT_ASAN 1
+#endif
+#endif
+
+// A function that begins on one stack and ends on another, or never: its entry and exit must not be recorded.
+#if defined(WEFT_TSAN)
+#define WEFT_UNINSTRUMENTED __attribute__((noinline, no_sanitize("thread")))
+#elif defined(WEFT_ASAN)
+#define WEFT_UNINSTRUMENTED __attribute__((noinline, no_sanitize("address")))
+#else
+#define WEFT_UNINSTRUMENTED
+#endif
