@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t stack_bytes = std::size_t{1} << 20;
 constexpr std::int64_t poll_ns = 1'000'000;
 // Without progress in CPU time for so long it waits for a lock that will never be free.
-constexpr std::int64_t hung_ns = 2'000'000'000;
+constexpr std::int64_t hung_ns = 1'000'000'000;
 // A large program's debug information takes seconds, not minutes.
 constexpr std::int64_t limit_ns = 60'000'000'000;
 

@@ -48,14 +48,15 @@ std::string readable_type(const char* mangled) {
 
 // The functions of libdw, by name. Its types come from its headers; nothing is linked.
 struct symbolizer::libdw {
-#define EACH_FUNCTION(X)                                                                                               \
-  X(dwfl_begin)                                                                                                        \
-  X(dwfl_end) X(dwfl_linux_proc_report) X(dwfl_report_end) X(dwfl_linux_proc_find_elf) X(dwfl_build_id_find_debuginfo) \
-      X(dwfl_addrmodule) X(dwfl_module_info) X(dwfl_module_addrinfo) X(dwfl_module_addrdie) X(dwfl_module_nextcu)      \
-          X(dwarf_haspc) X(dwarf_getsrc_die) X(dwarf_linesrc) X(dwarf_lineno) X(dwarf_child) X(dwarf_siblingof)        \
-              X(dwarf_hasattr) X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr)                      \
-                  X(dwarf_attr_integrate) X(dwarf_formstring) X(dwarf_formudata) X(dwarf_formref_die)                  \
-                      X(dwarf_getsrcfiles) X(dwarf_filesrc)
+#define EACH_FUNCTION(X)                                                                                          \
+  X(dwfl_begin)                                                                                                   \
+  X(dwfl_end)                                                                                                     \
+  X(dwfl_linux_proc_report)                                                                                       \
+  X(dwfl_report_end) X(dwfl_linux_proc_find_elf) X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule)               \
+      X(dwfl_module_info) X(dwfl_module_addrinfo) X(dwfl_module_addrdie) X(dwfl_module_nextcu) X(dwarf_haspc)     \
+          X(dwarf_getsrc_die) X(dwarf_linesrc) X(dwarf_lineno) X(dwarf_child) X(dwarf_siblingof) X(dwarf_hasattr) \
+              X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr) X(dwarf_attr_integrate)          \
+                  X(dwarf_formstring) X(dwarf_formudata) X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc)
 #define MEMBER(name) decltype(&::name) name = nullptr;
   EACH_FUNCTION(MEMBER)
 #undef MEMBER

@@ -19,6 +19,9 @@ constexpr std::size_t walk_max = 2'000'000;
 
 bool starts_with(std::string_view s, std::string_view with) { return s.substr(0, with.size()) == with; }
 
+// The frames below every goroutine's function.
+bool is_base(std::string_view function) { return starts_with(function, "weft_goroutine_"); }
+
 // Whether the function itself, not an argument of it, is the library's. Templates show their return type first.
 bool is_ours(std::string_view function) {
   int depth = 0;
@@ -28,7 +31,7 @@ bool is_ours(std::string_view function) {
     if (c == '>' || c == ')' || c == '}') --depth;
     if (depth != 0 || (i != 0 && function[i - 1] != ' ')) continue;
     const std::string_view rest = function.substr(i);
-    if (starts_with(rest, "weft::") || starts_with(rest, "weft_")) return true;
+    if (starts_with(rest, "weft::")) return true;
   }
   return false;
 }
@@ -168,17 +171,20 @@ void add_title(line& to, const g& gp, const char* state) {
 }
 
 void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done) {
-  // The runtime's frames, outermost: what came before the user's function is the same for every goroutine.
-  std::size_t end = frames.size(), last_calls = 0;
-  while (end > from) {
+  // The outermost frames, the runtime's, are the same for every goroutine. If there are no others (the compiler
+  // has put the user's function into ours, and nothing says so), ours must do.
+  std::size_t end = frames.size(), last_calls = 0, end_of_base = 0;
+  for (; end > from; --end) {
     const symbol sym = names.look_up(frames.at(end - 1).look_up());
     last_calls = sym.calls.size();
-    while (last_calls > 0 && is_ours(sym.calls[last_calls - 1].function)) --last_calls;
+    if (end_of_base == 0 && !is_base(sym.calls.back().function)) end_of_base = end;
+    while (last_calls > 0 &&
+           (is_ours(sym.calls[last_calls - 1].function) || is_base(sym.calls[last_calls - 1].function)))
+      --last_calls;
     if (last_calls > 0) break;
-    --end;
   }
   const bool nothing_left = end == from;
-  if (nothing_left) end = frames.size();
+  if (nothing_left) end = end_of_base != 0 ? end_of_base : frames.size();
 
   for (std::size_t i = from; i < end; ++i) {
     std::string text;

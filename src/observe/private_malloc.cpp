@@ -1,0 +1,157 @@
+#include "observe/private_malloc.hpp"
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/macros.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+namespace {
+
+// Nothing is given back: there is no time to need it again. Each block has its size in front.
+constexpr std::size_t chunk_bytes = std::size_t{16} << 20;
+constexpr std::size_t header = 16;
+char* at = nullptr;
+char* end = nullptr;
+char* chunks[1024];  // where ours are: 16 GiB of them, and what is larger than a chunk in one piece
+std::size_t sizes[1024];
+std::size_t chunks_n = 0;
+
+bool grow(std::size_t bytes) {
+  bytes = std::max(bytes, chunk_bytes);
+  if (chunks_n == std::size(chunks)) return false;
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  at = static_cast<char*>(memory);
+  end = at + bytes;
+  chunks[chunks_n] = at;
+  sizes[chunks_n++] = bytes;
+  return true;
+}
+
+void* allocate(std::size_t align, std::size_t bytes) {
+  align = std::max(align, header);
+  if (bytes > SIZE_MAX / 2 || align > SIZE_MAX / 4) return nullptr;
+  auto place = [&] { return (reinterpret_cast<std::uintptr_t>(at) + header + align - 1) & ~(align - 1); };
+  if (at == nullptr || place() + bytes > reinterpret_cast<std::uintptr_t>(end)) {
+    if (!grow(bytes + align + header)) {
+      errno = ENOMEM;
+      return nullptr;
+    }
+  }
+  char* block = reinterpret_cast<char*>(place());
+  std::memcpy(block - sizeof bytes, &bytes, sizeof bytes);
+  at = block + bytes;
+  return block;
+}
+
+bool is_ours(const void* p) {
+  for (std::size_t i = 0; i < chunks_n; ++i) {
+    if (static_cast<const char*>(p) >= chunks[i] && static_cast<const char*>(p) < chunks[i] + sizes[i]) return true;
+  }
+  return false;
+}
+
+void* our_malloc(std::size_t bytes) { return allocate(header, bytes); }
+void our_free(void*) {}
+void* our_memalign(std::size_t align, std::size_t bytes) { return allocate(align, bytes); }
+
+void* our_calloc(std::size_t n, std::size_t bytes) {
+  if (bytes != 0 && n > SIZE_MAX / bytes) return nullptr;
+  return allocate(header, n * bytes);  // fresh from the system, hence zero
+}
+
+void* our_realloc(void* old, std::size_t bytes) {
+  void* block = allocate(header, bytes);
+  if (old == nullptr || block == nullptr) return block;
+  std::size_t had = 0;
+  if (is_ours(old)) {
+    std::memcpy(&had, static_cast<char*>(old) - sizeof had, sizeof had);
+  } else {
+    had = ::malloc_usable_size(old);  // reads the block's own header, takes no lock
+  }
+  std::memcpy(block, old, std::min(had, bytes));
+  return block;
+}
+
+int our_posix_memalign(void** out, std::size_t align, std::size_t bytes) {
+  *out = allocate(align, bytes);
+  return *out != nullptr ? 0 : ENOMEM;
+}
+
+#if !defined(WEFT_ASAN) && !defined(WEFT_TSAN)
+
+#if defined(__x86_64__)
+constexpr std::size_t jump_bytes = 16;
+void make_jump(unsigned char* code, std::uintptr_t to) {
+  constexpr unsigned char endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+  constexpr unsigned char movabs_rax[] = {0x48, 0xb8};
+  constexpr unsigned char jmp_rax[] = {0xff, 0xe0};
+  std::memcpy(code, endbr64, 4);
+  std::memcpy(code + 4, movabs_rax, 2);
+  std::memcpy(code + 6, &to, 8);
+  std::memcpy(code + 14, jmp_rax, 2);
+}
+#elif defined(__aarch64__)
+constexpr std::size_t jump_bytes = 20;
+void make_jump(unsigned char* code, std::uintptr_t to) {
+  // bti c; ldr x16, . + 8; br x16; the address
+  constexpr std::uint32_t words[] = {0xd503245f, 0x58000050, 0xd61f0200};
+  std::memcpy(code, words, 12);
+  std::memcpy(code + 12, &to, 8);
+}
+#endif
+
+bool redirect(const char* name, void* itself, void* to) {
+  // By name first: the address of a function in a program that is not position-independent may be its stub's.
+  void* from = ::dlsym(RTLD_DEFAULT, name);
+  if (from == nullptr) from = itself;
+  const std::uintptr_t page = os::page_size(), first = reinterpret_cast<std::uintptr_t>(from) & ~(page - 1);
+  const std::uintptr_t last = (reinterpret_cast<std::uintptr_t>(from) + jump_bytes - 1) & ~(page - 1);
+  if (::mprotect(reinterpret_cast<void*>(first), last - first + page, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
+    return false;
+  }
+  auto* code = static_cast<unsigned char*>(from);
+  make_jump(code, reinterpret_cast<std::uintptr_t>(to));
+  __builtin___clear_cache(reinterpret_cast<char*>(code), reinterpret_cast<char*>(code) + jump_bytes);
+  return true;
+}
+
+#endif
+
+}  // namespace
+
+bool use_private_malloc() {
+#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
+  return false;
+#else
+  struct {
+    const char* name;
+    void* itself;
+    void* ours;
+  } const table[] = {
+      // free first: a block of ours must never meet the old one.
+      {"free", reinterpret_cast<void*>(&std::free), reinterpret_cast<void*>(&our_free)},
+      {"realloc", reinterpret_cast<void*>(&std::realloc), reinterpret_cast<void*>(&our_realloc)},
+      {"malloc", reinterpret_cast<void*>(&std::malloc), reinterpret_cast<void*>(&our_malloc)},
+      {"calloc", reinterpret_cast<void*>(&std::calloc), reinterpret_cast<void*>(&our_calloc)},
+      {"memalign", reinterpret_cast<void*>(&::memalign), reinterpret_cast<void*>(&our_memalign)},
+      {"aligned_alloc", reinterpret_cast<void*>(&::aligned_alloc), reinterpret_cast<void*>(&our_memalign)},
+      {"posix_memalign", reinterpret_cast<void*>(&::posix_memalign), reinterpret_cast<void*>(&our_posix_memalign)},
+  };
+  for (const auto& row : table) {
+    if (!redirect(row.name, row.itself, row.ours)) return false;
+  }
+  return true;
+#endif
+}
+
+}  // namespace weft::rt

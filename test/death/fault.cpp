@@ -1,0 +1,54 @@
+// Faults that are no overflow are none of weft's business. Run by overflow_test.cpp.
+#include <unistd.h>
+#include <weft/weft.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+namespace {
+
+volatile int* volatile nowhere = nullptr;
+volatile std::sig_atomic_t handled = 0;
+
+void handler(int, siginfo_t*, void*) {
+  constexpr char text[] = "the program's own handler\n";
+  static_cast<void>(!::write(2, text, sizeof text - 1));
+  ::_exit(5);
+}
+
+void install(int flags) {
+  struct sigaction sa {};
+  sa.sa_sigaction = handler;
+  sa.sa_flags = SA_SIGINFO | flags;
+  sigemptyset(&sa.sa_mask);
+  sigaction(SIGSEGV, &sa, nullptr);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name == "null") return weft::run([] { weft::go([] { *nowhere = 1; }); });
+  if (name == "null_in_main") return weft::run([] { *nowhere = 1; });
+  if (name == "null_on_thread") {
+    weft::run([] {});
+    *nowhere = 1;
+  }
+  if (name == "handler_before") {
+    install(SA_ONSTACK);
+    return weft::run([] { weft::go([] { *nowhere = 1; }); });
+  }
+  if (name == "handler_after") {
+    return weft::run([] {
+      install(SA_ONSTACK);
+      weft::go([] { *nowhere = 1; });
+    });
+  }
+  if (name == "sent") {
+    // By kill, not by an instruction: the default is death all the same.
+    return weft::run([] { weft::go([] { kill(getpid(), SIGSEGV); }); });
+  }
+  std::fprintf(stderr, "unknown case '%s'\n", name.c_str());
+  return 99;
+}

@@ -1,0 +1,127 @@
+// A stack overflow is named, in every class of stacks, and the process dies by SIGSEGV. Other faults are not ours.
+#include "death/ending.hpp"
+
+namespace {
+
+using death::count;
+using death::ending;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+constexpr const char* procs[] = {"WEFT_PROCS=1", "WEFT_PROCS=4"};
+
+void expect_overflow(const ending& e, const std::string& who, const std::string& size, const std::string& function) {
+  EXPECT_EQ(e.signal, SIGSEGV) << testing::PrintToString(e);
+  EXPECT_FALSE(e.timed_out);
+  EXPECT_THAT(e.err, ContainsRegex("^goroutine [0-9]+ \\[running\\]" + who + ": stack overflow \\(" + size +
+                                   "\\): address 0x[0-9a-f]+\n"))
+      << testing::PrintToString(e);
+  EXPECT_EQ(count(e.err, "stack overflow"), 1) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, HasSubstr(function)) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("\n\\.\\.\\.[0-9]+ frames elided\\.\\.\\.\n")) << testing::PrintToString(e);
+  // The frames are the goroutine's, not those of the signal handler.
+  EXPECT_THAT(e.err, Not(HasSubstr("report_overflow"))) << testing::PrintToString(e);
+}
+
+struct stack_class {
+  const char* bytes;
+  const char* size;
+};
+constexpr stack_class classes[] = {
+    {"16384", "16 KiB"}, {"65536", "64 KiB"}, {"262144", "256 KiB"}, {"1048576", "1 MiB"}, {"8388608", "8 MiB"}};
+
+TEST(Overflow, RecursionInEveryClass) {
+  for (const char* p : procs) {
+    for (const stack_class& c : classes) {
+      SCOPED_TRACE(std::string(p) + " " + c.size);
+      const ending e = death::run("overflow", {"recursion", c.bytes}, {p});
+      expect_overflow(e, " \"digger\"", c.size, "dig(int)\n\t");
+      EXPECT_THAT(e.err, ContainsRegex("\ncreated by .+ in goroutine 1\n\t.+\n$")) << testing::PrintToString(e);
+    }
+  }
+}
+
+TEST(Overflow, SaysHowToGetMore) {
+  const ending small = death::run("overflow", {"recursion", "16384"});
+  for (const char* way : {"weft::attrs{.stack_size", "options::stack_size", "WEFT_STACK_SIZE", "8 MiB"}) {
+    EXPECT_THAT(small.err, HasSubstr(way)) << testing::PrintToString(small);
+  }
+  const ending large = death::run("overflow", {"recursion", "8388608"});
+  EXPECT_THAT(large.err, HasSubstr("the largest stack")) << testing::PrintToString(large);
+}
+
+TEST(Overflow, DefaultClassFromTheEnvironment) {
+  // attrs say nothing: the size is the option's.
+  const ending e = death::run("overflow", {"recursion", "18446744073709551615"}, {"WEFT_STACK_SIZE=64K"});
+  expect_overflow(e, " \"digger\"", "64 KiB", "dig(int)");
+}
+
+TEST(Overflow, MainGoroutine) {
+  for (const char* p : procs) {
+    const ending e = death::run("overflow", {"recursion", "main"}, {p});
+    expect_overflow(e, "", "[0-9]+ [KM]iB", "dig(int)\n\t");
+    EXPECT_THAT(e.err, StartsWith("goroutine 1 [running]"));
+  }
+}
+
+// 40 KiB at once: wider than the guard, but no frame begins so far below the last that it would step over.
+TEST(Overflow, BigFrames) {
+  for (const char* p : procs) {
+    for (const char* bytes : {"262144", "1048576", "8388608"}) {
+      SCOPED_TRACE(std::string(p) + " " + bytes);
+      const ending e = death::run("overflow", {"big_frame", bytes}, {p});
+      EXPECT_EQ(e.signal, SIGSEGV) << testing::PrintToString(e);
+      EXPECT_THAT(e.err, ContainsRegex("^goroutine [0-9]+ \\[running\\] \"digger\": stack overflow"))
+          << testing::PrintToString(e);
+      EXPECT_THAT(e.err, HasSubstr("dig_big(int)")) << testing::PrintToString(e);
+    }
+  }
+}
+
+TEST(Overflow, InADestructor) {
+  for (const char* p : procs) {
+    const ending e = death::run("overflow", {"destructor", "65536"}, {p});
+    expect_overflow(e, " \"digger\"", "64 KiB", "dig(int)");
+    EXPECT_THAT(e.err, HasSubstr("dig_in_destructor()")) << testing::PrintToString(e);
+  }
+}
+
+// Dies inside malloc, more often than not with its lock held: the report needs another one.
+TEST(Overflow, InsideMalloc) {
+  for (const char* p : procs) {
+    const ending e = death::run("overflow", {"allocating", "262144"}, {p}, 30);
+    expect_overflow(e, " \"digger\"", "256 KiB", sanitized ? "digger" : "dig_allocating(int)");
+  }
+}
+
+TEST(Overflow, InsideTheCLibrary) {
+  for (const char* p : procs) {
+    expect_overflow(death::run("overflow", {"printing", "65536"}, {p}), " \"digger\"", "64 KiB", "dig_printing(int)");
+  }
+}
+
+// ---- faults that are no overflow
+
+TEST(Fault, NullPointerDiesBySigsegv) {
+  for (const char* p : procs) {
+    for (const char* name : {"null", "null_in_main", "null_on_thread", "sent"}) {
+      const ending e = death::run("fault", {name}, {p});
+      EXPECT_EQ(e.signal, SIGSEGV) << name << ": " << testing::PrintToString(e);
+      EXPECT_THAT(e.err, Not(HasSubstr("overflow"))) << name;
+    }
+  }
+}
+
+TEST(Fault, TheProgramsHandlerIsCalled) {
+  for (const char* p : procs) {
+    for (const char* name : {"handler_before", "handler_after"}) {
+      const ending e = death::run("fault", {name}, {p});
+      EXPECT_EQ(e.status, 5) << name << ": " << testing::PrintToString(e);
+      EXPECT_EQ(e.err, "the program's own handler\n") << name;
+    }
+  }
+}
+
+}  // namespace
