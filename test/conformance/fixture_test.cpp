@@ -1,0 +1,143 @@
+// The fixture itself: a leak that is planted must be reported. Without this, a fixture that sees nothing would pass.
+#include <fcntl.h>
+#include <gtest/gtest-spi.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <memory>
+#include <semaphore>
+#include <thread>
+#include <vector>
+
+#include "model/process.hpp"
+#include "model/sched.hpp"
+#include "sched/park.hpp"
+#include "support/goroutines.hpp"
+#include "support/runtime_fixture.hpp"
+
+namespace {
+
+using namespace weft;
+using test::run_case;
+
+const run_case one{2, 7};
+
+TEST(fixture, reports_a_leaked_goroutine) {
+  semaphore never(0);
+  test::run_options o;
+  o.afterwards = [&] { never.release(); };
+  EXPECT_NONFATAL_FAILURE(test::for_one_case(
+                              one, [&](const run_case&) { go([&] { never.acquire(); }); }, o),
+                          "goroutines at the end of main: 2 instead of 1");
+}
+
+TEST(fixture, accepts_goroutines_that_are_expected) {
+  semaphore never(0);
+  test::run_options o;
+  o.goroutines_at_end = 2;
+  o.afterwards = [&] { never.release(); };
+  test::for_one_case(
+      one, [&](const run_case&) { go([&] { never.acquire(); }); }, o);
+}
+
+TEST(fixture, reports_a_leaked_stack) {
+  rt::stack* st = nullptr;
+  EXPECT_NONFATAL_FAILURE(test::for_one_case(one,
+                                             [&](const run_case&) {
+                                               int err = 0;
+                                               st = rt::the_process.stacks.get(0, &err);
+                                             }),
+                          "leaked: stacks in use");
+  ASSERT_NE(st, nullptr);
+  st->next = nullptr;
+  rt::the_process.stacks.put_list(0, st);
+}
+
+TEST(fixture, reports_a_leaked_descriptor) {
+  int fd = -1;
+  EXPECT_NONFATAL_FAILURE(test::for_one_case(one, [&](const run_case&) { fd = ::open("/dev/null", O_RDONLY); }),
+                          "leaked: file descriptors");
+  ::close(fd);
+}
+
+TEST(fixture, reports_a_leaked_thread) {
+  std::binary_semaphore end(0);
+  std::thread left;
+  EXPECT_NONFATAL_FAILURE(test::for_one_case(one, [&](const run_case&) { left = std::thread([&] { end.acquire(); }); }),
+                          "leaked: threads");
+  end.release();
+  left.join();
+}
+
+TEST(fixture, reports_a_leaked_proxy) {
+  rt::g* proxy = nullptr;
+  EXPECT_NONFATAL_FAILURE(test::for_one_case(one, [&](const run_case&) { proxy = rt::proxy_get(); }),
+                          "leaked: proxies of plain threads in use");
+  rt::proxy_put(proxy);
+}
+
+TEST(fixture, reports_a_growing_heap) {
+  if (test::built_with_sanitizer) GTEST_SKIP() << "sanitizers have their own allocator, and their own leak check";
+  std::vector<std::unique_ptr<char[]>> kept;
+  kept.reserve(100);
+  test::run_options o;
+  o.procs = {2};
+  o.seeds = 3;
+  EXPECT_NONFATAL_FAILURE(test::for_each_case([&](const run_case&) { kept.emplace_back(new char[40000]); }, o),
+                          "leaked: heap");
+}
+
+TEST(fixture, reports_an_exception_of_main) {
+  EXPECT_NONFATAL_FAILURE(test::for_one_case(one, [](const run_case&) { throw std::runtime_error("planted"); }),
+                          "run() threw: planted");
+}
+
+TEST(fixture, runs_each_p_count_with_each_seed) {
+  std::vector<std::pair<int, std::uint64_t>> seen;
+  test::run_options o;
+  o.procs = {1, 3};
+  o.seeds = 2;
+  test::for_each_case(
+      [&](const run_case& c) {
+        seen.emplace_back(c.procs, c.seed);
+        EXPECT_EQ(rt::getg()->rt->nprocs, static_cast<std::uint32_t>(c.procs));
+        EXPECT_EQ(rt::getg()->rt->seed, c.seed);
+      },
+      o);
+  if (std::getenv("TEST_PROCS") != nullptr || std::getenv("TEST_SEED") != nullptr) return;
+  ASSERT_EQ(seen.size(), 4u);
+  EXPECT_EQ(seen[0].second, seen[2].second);
+  EXPECT_EQ(seen[0].second + 1, seen[1].second);
+}
+
+// A hang ends by itself, and says how to repeat it and what everybody was doing.
+TEST(fixture_death, a_hang_is_reported_with_its_replay_line) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        ::setenv("TEST_TIMEOUT", "1", 1);
+        test::run_options o;
+        o.procs = {2};
+        test::for_each_case(
+            [](const run_case&) {
+              semaphore never(0);
+              never.acquire();
+            },
+            o);
+      },
+      ::testing::KilledBySignal(SIGABRT),
+      "watchdog gives up\nreplay: TEST_PROCS=2 TEST_SEED=[0-9]+ .*--gtest_filter=fixture_death.*\nSCHED: procs=2");
+}
+
+TEST(fixture_death, a_crash_is_reported_with_its_replay_line) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        test::run_options o;
+        o.procs = {1};
+        test::for_each_case([](const run_case&) { std::abort(); }, o);
+      },
+      "replay: TEST_PROCS=1 TEST_SEED=");
+}
+
+}  // namespace

@@ -1,0 +1,205 @@
+// The golden orders of Go with GOMAXPROCS=1 (GO-BEHAVIOUR A20), through the public API. With one P the order in which
+// goroutines run is determined: nobody steals, and nothing depends on the clock or the seed.
+#include <gtest/gtest.h>
+
+#include <mutex>
+#include <vector>
+
+#include "support/goroutines.hpp"
+#include "support/runtime_fixture.hpp"
+
+namespace {
+
+using namespace weft;
+using test::run_case;
+
+const test::run_options one_p{{1}, 2};
+
+using order = std::vector<int>;
+
+void append(order& o, int first, int last) {
+  for (int i = first; i <= last; ++i) o.push_back(i);
+}
+
+// main starts n goroutines, then blocks.
+order order_of(int n) {
+  order seen;
+  seen.reserve(static_cast<std::size_t>(n));
+  wait_group all;
+  for (int i = 0; i < n; ++i) all.go([&seen, i] { seen.push_back(i); });
+  all.wait();
+  return seen;
+}
+
+TEST(golden_order, ten_goroutines_the_last_first_then_in_order) {
+  test::for_each_case([](const run_case&) { EXPECT_EQ(order_of(10), (order{9, 0, 1, 2, 3, 4, 5, 6, 7, 8})); }, one_p);
+}
+
+TEST(golden_order, of_257_the_ring_is_exactly_full) {
+  test::for_each_case(
+      [](const run_case&) {
+        order expected{256};
+        append(expected, 0, 255);
+        EXPECT_EQ(order_of(257), expected);
+      },
+      one_p);
+}
+
+// One more: the older half moves to the global queue, from where one comes every 61st tick and the rest at the end.
+TEST(golden_order, of_258_half_the_ring_goes_through_the_global_queue) {
+  test::for_each_case(
+      [](const run_case&) {
+        order expected{257};
+        append(expected, 128, 187);
+        append(expected, 0, 0);
+        append(expected, 188, 247);
+        append(expected, 1, 1);
+        append(expected, 248, 255);
+        append(expected, 2, 127);
+        append(expected, 256, 256);
+        EXPECT_EQ(order_of(258), expected);
+      },
+      one_p);
+}
+
+TEST(golden_order, of_300) {
+  test::for_each_case(
+      [](const run_case&) {
+        order expected{299};
+        append(expected, 128, 187);
+        append(expected, 0, 0);
+        append(expected, 188, 247);
+        append(expected, 1, 1);
+        append(expected, 248, 255);
+        append(expected, 257, 298);
+        append(expected, 2, 127);
+        append(expected, 256, 256);
+        EXPECT_EQ(order_of(300), expected);
+      },
+      one_p);
+}
+
+TEST(golden_order, three_goroutines_that_yield_take_turns) {
+  test::for_each_case(
+      [](const run_case&) {
+        order seen;
+        wait_group all;
+        for (int g = 0; g < 3; ++g) {
+          all.go([&seen, g] {
+            for (int step = 0; step < 3; ++step) {
+              seen.push_back(10 * g + step);
+              yield();
+            }
+          });
+        }
+        all.wait();
+        EXPECT_EQ(seen, (order{20, 0, 10, 21, 1, 11, 22, 2, 12}));
+      },
+      one_p);
+}
+
+// Ten goroutines wait in the order 0 to 9; then main lets them go by `release` and blocks.
+template <class Wait, class Release>
+order order_of_waiters(Wait wait, Release release) {
+  order seen;
+  wait_group all;
+  test::watched each[10];
+  for (int i = 0; i < 10; ++i) {
+    all.go([&seen, &each, &wait, i] {
+      each[i].here();
+      wait();
+      seen.push_back(i);
+    });
+    // One after the other, so that they queue in this order and not in that of their first run.
+    test::yield_until([&] { return each[i].waits(); });
+  }
+  release();
+  all.wait();
+  return seen;
+}
+
+const order last_first{9, 0, 1, 2, 3, 4, 5, 6, 7, 8};
+
+TEST(golden_order, wait_group_releases_ten_waiters) {
+  test::for_each_case(
+      [](const run_case&) {
+        wait_group event;
+        event.add(1);
+        EXPECT_EQ(order_of_waiters([&] { event.wait(); }, [&] { event.done(); }), last_first);
+      },
+      one_p);
+}
+
+// Each release readies one, into runnext, as ten Signals of a Cond do.
+TEST(golden_order, ten_releases_of_a_semaphore) {
+  test::for_each_case(
+      [](const run_case&) {
+        semaphore permits(0);
+        EXPECT_EQ(order_of_waiters([&] { permits.acquire(); },
+                                   [&] {
+                                     for (int i = 0; i < 10; ++i) permits.release();
+                                   }),
+                  last_first);
+      },
+      one_p);
+}
+
+TEST(golden_order, one_release_of_ten_permits) {
+  test::for_each_case(
+      [](const run_case&) {
+        semaphore permits(0);
+        EXPECT_EQ(order_of_waiters([&] { permits.acquire(); }, [&] { permits.release(10); }), last_first);
+      },
+      one_p);
+}
+
+// Each unlock wakes the oldest waiter, which runs next and unlocks in its turn.
+TEST(golden_order, a_chain_of_mutex_unlocks) {
+  test::for_each_case(
+      [](const run_case&) {
+        mutex m;
+        m.lock();
+        order seen;
+        wait_group all;
+        test::watched each[10];
+        for (int i = 0; i < 10; ++i) {
+          all.go([&, i] {
+            each[i].here();
+            std::lock_guard hold(m);
+            seen.push_back(i);
+          });
+          test::yield_until([&] { return each[i].waits(); });
+        }
+        m.unlock();
+        all.wait();
+        EXPECT_EQ(seen, (order{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+      },
+      one_p);
+}
+
+// Readying does not switch, blocking does: a producer of five items and a consumer that waits for each.
+// (Go's golden order of this kind has a channel; with a semaphore there is no one-slot buffer to fill.)
+TEST(golden_order, a_release_does_not_switch_and_a_wait_does) {
+  test::for_each_case(
+      [](const run_case&) {
+        order seen;
+        semaphore items(0);
+        wait_group all;
+        all.go([&] {
+          for (int i = 0; i < 3; ++i) {
+            items.acquire();
+            seen.push_back(100 + i);
+          }
+        });
+        yield();  // the consumer waits
+        for (int i = 0; i < 3; ++i) {
+          seen.push_back(i);
+          items.release();
+        }
+        all.wait();
+        EXPECT_EQ(seen, (order{0, 1, 2, 100, 101, 102}));
+      },
+      one_p);
+}
+
+}  // namespace

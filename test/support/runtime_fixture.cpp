@@ -1,0 +1,137 @@
+#include "support/runtime_fixture.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <sstream>
+
+#include "os/sys.hpp"
+
+namespace weft::test {
+namespace {
+
+std::vector<int> procs_of(const run_options& o) {
+  const char* text = std::getenv("TEST_PROCS");
+  if (text == nullptr || *text == '\0') return o.procs.empty() ? std::vector<int>{1, 2, 4, 8} : o.procs;
+  std::vector<int> procs;
+  std::stringstream list(text);
+  for (std::string item; std::getline(list, item, ',');) {
+    char* end = nullptr;
+    const long n = std::strtol(item.c_str(), &end, 10);
+    if (*end != '\0' || n < 1 || n > 4096) {
+      std::fprintf(stderr, "test: TEST_PROCS=%s: P counts from 1 to 4096, with commas between\n", text);
+      std::_Exit(2);
+    }
+    procs.push_back(static_cast<int>(n));
+  }
+  return procs;
+}
+
+// Seeds of a run that nobody has seeded; printed when they matter.
+std::uint64_t fresh_seed() { return rt::os::random_seed() % 1'000'000'000 + 1; }
+
+std::string this_test() {
+  const ::testing::TestInfo* info = ::testing::UnitTest::GetInstance()->current_test_info();
+  const std::string filter = info == nullptr ? "*" : std::string(info->test_suite_name()) + '.' + info->name();
+  return executable() + " --gtest_filter=" + filter;
+}
+
+std::string replay_of(const run_case& c) {
+  return "TEST_PROCS=" + std::to_string(c.procs) + " TEST_SEED=" + std::to_string(c.seed) + ' ' + this_test();
+}
+
+// WEFT_DEBUG for the time of a run.
+class debug_variable {
+ public:
+  debug_variable(std::uint64_t seed, const std::string& knobs) {
+    if (const char* before = std::getenv("WEFT_DEBUG")) before_ = before;
+    std::string value = "seed=" + std::to_string(seed);
+    if (!knobs.empty()) value += ',' + knobs;
+    if (before_ && !before_->empty()) value = *before_ + ',' + value;
+    ::setenv("WEFT_DEBUG", value.c_str(), 1);
+  }
+  ~debug_variable() {
+    if (before_) {
+      ::setenv("WEFT_DEBUG", before_->c_str(), 1);
+    } else {
+      ::unsetenv("WEFT_DEBUG");
+    }
+  }
+  debug_variable(const debug_variable&) = delete;
+  debug_variable& operator=(const debug_variable&) = delete;
+
+ private:
+  std::optional<std::string> before_;
+};
+
+// A goroutine that has told main that it is done still has to end: num_goroutine is given time to become right.
+int goroutines_at_rest(int expected) {
+  const std::int64_t end = rt::os::now() + 2'000'000'000;
+  int n = num_goroutine();
+  for (; n != expected && rt::os::now() < end; n = num_goroutine()) weft::yield();
+  return n;
+}
+
+}  // namespace
+
+void for_one_case(const run_case& c, const std::function<void(const run_case&)>& body, const run_options& o) {
+  const snapshot before = take_snapshot();
+  int at_end = o.goroutines_at_end;
+  {
+    debug_variable debug(c.seed, o.knobs);
+    options runtime = o.runtime;
+    runtime.procs = c.procs;
+    try {
+      weft::run(runtime, [&] {
+        body(c);
+        at_end = goroutines_at_rest(o.goroutines_at_end);
+        if (o.afterwards) o.afterwards();
+      });
+    } catch (const std::exception& e) {
+      ADD_FAILURE() << "run() threw: " << e.what();
+    }
+  }
+  if (at_end != o.goroutines_at_end) {
+    ADD_FAILURE() << "goroutines at the end of main: " << at_end << " instead of " << o.goroutines_at_end;
+  }
+  if (const std::string text = leaked_since(before); !text.empty()) ADD_FAILURE() << "leaked: " << text;
+}
+
+void for_each_case(const std::function<void(const run_case&)>& body, const run_options& o) {
+  const bool seeded = std::getenv("TEST_SEED") != nullptr;
+  const std::uint64_t first = number_from_env("TEST_SEED", fresh_seed());
+  const unsigned seeds =
+      static_cast<unsigned>(number_from_env("TEST_SEEDS", seeded ? 1 : (o.seeds != 0 ? o.seeds : 3)));
+  const auto timeout = static_cast<unsigned>(number_from_env("TEST_TIMEOUT", 60));
+  std::optional<snapshot> warm;  // after the first run: caches are filled, tables are made
+  unsigned runs = 0;
+  for (int procs : procs_of(o)) {
+    for (unsigned i = 0; i < seeds; ++i) {
+      const run_case c{procs, first + i};
+      set_replay_line(replay_of(c));
+      set_watchdog(timeout);
+      const bool failed_before = ::testing::Test::HasFailure();
+      for_one_case(c, body, o);
+      clear_watchdog();
+      if (!failed_before && ::testing::Test::HasFailure()) {
+        print_replay_sig();
+        return;
+      }
+      if (::testing::Test::IsSkipped()) return;
+      if (warm) {
+        ++runs;
+      } else {
+        warm = take_snapshot();
+      }
+    }
+  }
+  if (!warm || runs == 0) return;
+  if (const std::string text = grown_since(*warm, runs); !text.empty()) {
+    ADD_FAILURE() << "leaked: " << text;
+    // One case does not show it: all of them again.
+    set_replay_line("TEST_SEED=" + std::to_string(first) + " TEST_SEEDS=" + std::to_string(seeds) + ' ' + this_test());
+    print_replay_sig();
+  }
+}
+
+}  // namespace weft::test
