@@ -27,6 +27,7 @@ struct stack {
   std::uintptr_t sp0 = 0;
   stack* next = nullptr;        // in a cache, or in the arena's free list
   const void* owner = nullptr;  // token: the g that has it, null while it is free
+  void* fake_stack = nullptr;   // AddressSanitizer's, in its builds, while its goroutine does not run
   void* fiber = nullptr;        // ThreadSanitizer's fibre, in its builds
   std::uint8_t size_class = 0;
 };

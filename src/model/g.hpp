@@ -1,4 +1,4 @@
-// g: a goroutine. 256 bytes, type-stable: its memory is never anything else (mem/slab.hpp), all-zero is a
+// g: a goroutine. 192 bytes, type-stable: its memory is never anything else (mem/slab.hpp), all-zero is a
 // legal dead g, and an id is never reused. Plain threads that wait get one too, for the wait (park.hpp).
 #pragma once
 #include <cstdint>
@@ -22,37 +22,37 @@ struct eh_globals {
   std::uint32_t uncaught = 0;
 };
 
-// A goroutine's life touches the first two lines at birth, the third when it first runs, the fourth when
-// it waits.
+inline constexpr std::uint8_t g_is_g0 = 1;  // an M's scheduler context
+inline constexpr std::uint8_t g_tied = 2;
+inline constexpr std::uint8_t g_named = 4;
+
+// A goroutine's birth touches the first two lines, its first run and its waits the third.
 struct alignas(64) g {
   // ---- who it is and where it is
-  gobuf sched;             // while it does not run
-  g* schedlink = nullptr;  // list link; owner: the list's lock or owner
-  rt::m* m = nullptr;      // token: the M that runs it; null otherwise
+  gobuf sched;         // while it does not run
+  rt::m* m = nullptr;  // token: the M that runs it; null otherwise
   status_word status;
   wait_reason reason = wait_reason::none;  // why it waits; written before the park
   std::uint8_t stack_class = 0;
-  bool on_list = false;  // token: in a glist
-  bool is_g0 = false;
+  std::uint8_t flags = 0;  // what is rare, in one byte that every path sees
+  bool on_list = false;    // token: in a glist
   const v0::detail::entry_ops* entry = nullptr;  // null once it has run
   std::uint64_t goid = 0;
   rt::stack* stack = nullptr;  // bound at the first run
   const void* gopc = nullptr;  // where it was created
+  std::uint64_t parent_goid = 0;
   // ---- its callable
   alignas(16) unsigned char closure[v0::detail::entry_bytes] = {};
-  // ---- its run
+  // ---- its life
   eh_globals eh;
-  sched_t* rt = nullptr;  // its runtime
-  rt::m* tied = nullptr;  // must be resumed on this M: it came back without a P
-  char* name = nullptr;   // malloc'ed; null for most
-  std::uint64_t parent_goid = 0;
-  void* fake_stack = nullptr;  // AddressSanitizer's, in its builds
-  std::uint64_t runs = 0;      // how often it was given a P; debugging and tests
-  // ---- its wait
+  sched_t* rt = nullptr;    // its runtime; kept while it is dead and in that runtime's caches
+  rt::m* tied = nullptr;    // with g_tied: must be resumed on this M, because it came back without a P
+  char* name = nullptr;     // with g_named: malloc'ed
+  g* schedlink = nullptr;   // list link; owner: the list's lock or owner
   sudog* waiting = nullptr;     // the wait it is parked in; stable while waiting
   std::uint32_t wait_seq = 0;   // counts waits, so that a late taker knows its own from the next
   std::uint32_t is_thread = 0;  // a plain thread's proxy: readied by a futex wake
 };
-static_assert(sizeof(g) <= 256, "a queued goroutine costs 256 bytes at most");
+static_assert(sizeof(g) + 8 <= 256, "a queued goroutine and its place in the queue cost 256 bytes at most");
 
 }  // namespace weft::rt

@@ -56,6 +56,7 @@ struct alignas(64) m {
   std::uint32_t id = 0;
   std::uint64_t tid = 0;
   os::thread thread;
+  void* g0_fake_stack = nullptr; // AddressSanitizer's, in its builds
   os::stack_bounds g0_stack;  // known in AddressSanitizer builds only
   void* g0_fiber = nullptr;   // ThreadSanitizer's, in its builds
   void* signal_stack = nullptr;

@@ -24,7 +24,6 @@ struct alignas(64) p {
   std::uint32_t tick_mod = 0;  // schedtick modulo sizes::global_tick
   std::uint32_t hops = 0;      // runnext taken so often in this slice
   std::uint32_t ngfree = 0;
-  g* gfree = nullptr;                 // dead gs, last in first out
   std::uint64_t goid_next = 0;        // ids from here
   std::uint64_t goid_end = 0;         // to here are this P's to give
   stack* stacks[stack_classes] = {};  // free stacks, last in first out
@@ -41,6 +40,9 @@ struct alignas(64) p {
   p* idle_prev = nullptr;
 
   alignas(64) runq<g, sizes::runq> q;
+
+  // ---- the holder's again
+  g* gfree[sizes::gfree_high] = {};         // dead gs, last in first out; no chain, so that they can be prefetched
 };
 
 // The counters have one writer, the holder: no RMW needed.

@@ -1,6 +1,7 @@
 // process: what all runtimes of the process share. One object without a constructor to run: plain threads
 // may wait on a semaphore before the first runtime exists and after the last has gone.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "base/atomic.hpp"
@@ -13,15 +14,19 @@
 
 namespace weft::rt {
 
+inline constexpr std::size_t gqueue_block_bytes = 1024;
+
 struct process {
   stack_arenas stacks;
   raw_slab gs{sizeof(g)};
   raw_slab ms{sizeof(m)};
+  raw_slab qblocks{gqueue_block_bytes};
   sematable semas;
 
   mutex lock;          // what follows
   g* gfree = nullptr;  // dead gs of ended runtimes, and proxies of plain threads at rest
   m* mfree = nullptr;
+  void* qfree = nullptr;           // blocks of global queues at rest
   bool booted = false;  // the parts that need the system are set up
 
   atomic<std::uint64_t> goidgen{0};

@@ -11,6 +11,8 @@
 // Why    slots are relaxed atomics: a thief copies before its CAS, so it may read a slot that is being
 //        reused. The CAS then fails and the copy is dropped, but the read did happen.
 //        runnext: only the owner makes it non-null, so from null it needs no CAS.
+// Solo   with one P in the runtime there is no thief: the owner's takes and kicks need no CAS then (5 ns each).
+//        Hand-overs of the P from M to M are ordered by the M's note.
 // Never  touch *gp before the CAS has won: until then it belongs to someone else.
 // Checked by test/unit/model/runq_test.cpp, test/conformance/runq_test.cpp; exhaustively by the
 //        exploration engine.
@@ -36,32 +38,37 @@ class runq {
     std::uint32_t n = 0;
   };
 
-  // Owner. `next`: gp becomes runnext and the old runnext goes to the tail. True when a spill was filled:
-  // the caller must put it on the global queue.
-  [[nodiscard]] bool put(T* gp, bool next, spill& out) {
+  // Owner. `next`: gp becomes runnext and the old runnext goes to the tail instead. False: the ring is full and
+  // nothing has changed, but for gp being runnext now; the caller goes on with put_or_spill and what `gp` is then.
+  [[nodiscard]] bool put(T*& gp, bool& next) {
     if (next) {
       T* old = runnext_.load(relaxed);
-      if (old == nullptr) {
-        // order: runq.runnext
-        runnext_.store(gp, release);
-        return false;
+      if (old == nullptr || solo_) {
+        runnext_.store(gp, release);  // order: runq.runnext
+      } else {
+        old = runnext_.exchange(gp, acq_rel);  // order: runq.runnext
       }
-      // order: runq.runnext
-      old = runnext_.exchange(gp, acq_rel);
-      if (old == nullptr) return false;
+      if (old == nullptr) return true;
       gp = old;
+      next = false;
     }
-    for (;;) {
+    const std::uint32_t h = head_.load(acquire);  // order: runq.consume
+    const std::uint32_t t = tail_.load(relaxed);
+    if (t - h >= N) [[unlikely]] return false;
+    slot_[t % N].store(gp, relaxed);
+    tail_.store(t + 1, release);  // order: runq.publish
+    return true;
+  }
+
+  // Owner. The same for a ring that was full. True: `out` has what must go to the global queue.
+  [[nodiscard]] bool put_or_spill(T* gp, bool next, spill& out) {
+    while (!put(gp, next)) {
       const std::uint32_t h = head_.load(acquire);  // order: runq.consume
       const std::uint32_t t = tail_.load(relaxed);
-      if (t - h < N) [[likely]] {
-        slot_[t % N].store(gp, relaxed);
-        tail_.store(t + 1, release);  // order: runq.publish
-        return false;
-      }
-      if (spill_half(h, t, gp, out)) return true;
-      // A thief made room meanwhile: the ring is not full any more.
+      if (t - h == N && spill_half(h, gp, out)) return true;
+      // A thief made room meanwhile.
     }
+    return false;
   }
 
   // Owner. Appends as many of the n goroutines as there is room for; returns how many.
@@ -78,6 +85,10 @@ class runq {
   // Owner. runnext, or null.
   [[nodiscard]] T* take_next() {
     T* next = runnext_.load(relaxed);
+    if (solo_) {
+      if (next != nullptr) runnext_.store(nullptr, relaxed);
+      return next;
+    }
     // A failed CAS means that a thief has it: only thieves take from the owner, so there is no second try.
     // order: runq.runnext
     if (next != nullptr && runnext_.compare_exchange_strong(next, nullptr, acquire, relaxed)) return next;
@@ -91,6 +102,10 @@ class runq {
       const std::uint32_t t = tail_.load(relaxed);
       if (t == h) return nullptr;
       T* gp = slot_[h % N].load(relaxed);
+      if (solo_) {
+        head_.store(h + 1, release);  // order: runq.consume
+        return gp;
+      }
       // order: runq.consume
       if (head_.compare_exchange_strong(h, h + 1, release, relaxed)) [[likely]]
         return gp;
@@ -157,6 +172,12 @@ class runq {
     }
   }
 
+  // Owner; a hint for prefetching: what stands `ahead` places behind the oldest, which may be anything by now.
+  T* peek(std::uint32_t ahead) const { return slot_[(head_.load(relaxed) + ahead) % N].load(relaxed); }
+
+  // Before anybody else sees the queue.
+  void set_solo(bool solo) { solo_ = solo; }
+
   // Sets both indices; only on an empty queue that nobody else sees. For tests of wrap-around.
   void reset_indices(std::uint32_t at) {
     head_.store(at, relaxed);
@@ -164,9 +185,8 @@ class runq {
   }
 
  private:
-  bool spill_half(std::uint32_t h, std::uint32_t t, T* gp, spill& out) {
-    const std::uint32_t n = (t - h) / 2;
-    if (n != N / 2) fatal("runq: ring is not full", t, h);
+  bool spill_half(std::uint32_t h, T* gp, spill& out) {
+    constexpr std::uint32_t n = N / 2;
     for (std::uint32_t i = 0; i < n; ++i) out.item[i] = slot_[(h + i) % N].load(relaxed);
     // order: runq.consume
     if (!head_.compare_exchange_strong(h, h + n, release, relaxed)) return false;
@@ -175,6 +195,7 @@ class runq {
     return true;
   }
 
+  bool solo_ = false;
   atomic<T*> runnext_{nullptr};
   atomic<std::uint32_t> head_{0};
   atomic<std::uint32_t> tail_{0};

@@ -9,7 +9,7 @@
 #include "base/knobs.hpp"
 #include "lock/mutex.hpp"
 #include "lock/note.hpp"
-#include "model/glist.hpp"
+#include "model/gqueue.hpp"
 #include "model/m.hpp"
 #include "model/p.hpp"
 
@@ -42,7 +42,7 @@ struct sched_t {
 
   // ---- under lock
   alignas(64) mutex lock;
-  glist runq;          // the global queue
+  gqueue runq;         // the global queue
   m* midle = nullptr;  // idle Ms, last in first out
   std::uint32_t nmidle = 0;
   p* pidle = nullptr;  // idle Ps, last in first out
@@ -54,7 +54,7 @@ struct sched_t {
 
   // ---- dead gs, shared by the Ps
   alignas(64) mutex gfree_lock;
-  g* gfree = nullptr;
+  gstack gfree;
   atomic<std::uint32_t> ngfree{0};
 
   // ---- the end

@@ -19,14 +19,15 @@ sudog* sema_bucket::find(const void* addr, sudog** parent) const {
   return at;
 }
 
-sudog* sema_bucket::front(const void* addr) const {
+void sema_bucket::not_queued() { fatal("sematable: sudog is not queued"); }
+
+sudog* sema_bucket::front_slow(const void* addr) const {
   sudog* parent;
   return find(addr, &parent);
 }
 
-void sema_bucket::push_back(sudog* sg, std::uint32_t ticket) {
-  invariant(!sg->queued, "sematable: sudog is queued already");
-  sg->queued = true;
+void sema_bucket::push_back_slow(sudog* sg, std::uint32_t ticket) {
+  mark_queued(sg);
   sg->next = sg->prev = nullptr;
   sudog* parent;
   sudog* head = find(sg->addr, &parent);
@@ -41,14 +42,13 @@ void sema_bucket::push_back(sudog* sg, std::uint32_t ticket) {
 }
 
 void sema_bucket::push_front(sudog* sg, std::uint32_t ticket) {
-  invariant(!sg->queued, "sematable: sudog is queued already");
   sudog* parent;
   sudog* head = find(sg->addr, &parent);
   if (head == nullptr) {
     push_back(sg, ticket);
     return;
   }
-  sg->queued = true;
+  mark_queued(sg);
   sg->prev = nullptr;
   sg->next = head;
   sg->tail = head->tail;
@@ -56,8 +56,7 @@ void sema_bucket::push_front(sudog* sg, std::uint32_t ticket) {
   replace_node(head, sg);
 }
 
-void sema_bucket::remove(sudog* sg) {
-  if (!sg->queued) fatal("sematable: sudog is not queued");
+void sema_bucket::remove_slow(sudog* sg) {
   sg->queued = false;
   if (sg->prev != nullptr) {
     sudog* head = sg->prev;

@@ -12,6 +12,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/check.hpp"
 #include "base/sizes.hpp"
 #include "lock/mutex.hpp"
 #include "model/sudog.hpp"
@@ -22,17 +23,47 @@ class sema_bucket {
  public:
   mutex lock;
 
+  // Nobody waits in this bucket: the usual case, which needs neither a search nor a ticket.
+  bool empty() const { return root_ == nullptr; }
   // `ticket` is any random number; it keeps the treap balanced.
-  void push_back(sudog* sg, std::uint32_t ticket);
+  void push_back(sudog* sg, std::uint32_t ticket) {
+    if (root_ != nullptr) [[unlikely]] {
+      push_back_slow(sg, ticket);
+      return;
+    }
+    mark_queued(sg);
+    sg->next = sg->prev = nullptr;
+    sg->tail = sg;
+    sg->parent = sg->left = sg->right = nullptr;
+    sg->ticket = ticket;
+    root_ = sg;
+  }
   void push_front(sudog* sg, std::uint32_t ticket);
   // The oldest waiter of addr, or null.
-  sudog* front(const void* addr) const;
+  sudog* front(const void* addr) const {
+    if (root_ == nullptr || root_->addr == addr) return root_;
+    return front_slow(addr);
+  }
   // Takes sg off, wherever it stands. It must be queued.
-  void remove(sudog* sg);
+  void remove(sudog* sg) {
+    if (!sg->queued) [[unlikely]]
+      not_queued();
+    if (sg == root_ && sg->next == nullptr && sg->left == nullptr && sg->right == nullptr) [[likely]] {
+      sg->queued = false;
+      root_ = nullptr;
+      return;
+    }
+    remove_slow(sg);
+  }
   // For checks: walks the whole treap; false when an invariant does not hold.
   bool check() const;
 
  private:
+  static void mark_queued(sudog* sg);
+  [[noreturn]] static void not_queued();
+  void push_back_slow(sudog* sg, std::uint32_t ticket);
+  sudog* front_slow(const void* addr) const;
+  void remove_slow(sudog* sg);
   sudog* find(const void* addr, sudog** parent) const;
   void insert_node(sudog* sg, sudog* parent, std::uint32_t ticket);
   void replace_node(sudog* old, sudog* with);
@@ -44,6 +75,11 @@ class sema_bucket {
 
   sudog* root_ = nullptr;
 };
+
+inline void sema_bucket::mark_queued(sudog* sg) {
+  invariant(!sg->queued, "sematable: sudog is queued already");
+  sg->queued = true;
+}
 
 class sematable {
  public:

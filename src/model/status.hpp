@@ -53,17 +53,27 @@ class status_word {
   // The waker's transition, waiting -> runnable; waits while somebody has the state locked.
   void wake() {
     std::uint32_t expected = static_cast<std::uint32_t>(status::waiting);
+    std::uint32_t spins = 0;
     // order: status.park
     while (!word_.compare_exchange_weak(expected, static_cast<std::uint32_t>(status::runnable), acq_rel, relaxed)) {
       if ((expected & ~status_scan) != static_cast<std::uint32_t>(status::waiting)) [[unlikely]] {
         bad(status::waiting, status::runnable, expected);
       }
       expected = static_cast<std::uint32_t>(status::waiting);
-      os::pause();
+      wait_for_scan(++spins);
     }
   }
 
-  // Locks the state if the goroutine waits. Does not block: false when it does not wait or is locked.
+  // Locks the state if the goroutine waits; false when it does not. Waits while somebody else has it locked:
+  // that one may be a taker that comes too late, and this one must not be lost for it.
+  [[nodiscard]] bool lock_waiting() {
+    for (std::uint32_t spins = 1; !try_lock_waiting(); ++spins) {
+      if (get() != status::waiting) return false;
+      wait_for_scan(spins);
+    }
+    return true;
+  }
+  // The same without waiting: false also when somebody else has it locked.
   [[nodiscard]] bool try_lock_waiting() {
     std::uint32_t expected = static_cast<std::uint32_t>(status::waiting);
     return word_.compare_exchange_strong(expected, expected | status_scan, acquire, relaxed);
@@ -78,6 +88,15 @@ class status_word {
   atomic<std::uint32_t>* futex() { return &word_; }
 
  private:
+  // The holder of the bit is a few instructions, or one bucket lock, from giving it back; or it was descheduled.
+  static void wait_for_scan(std::uint32_t spins) {
+    if (spins % 64 == 0) {
+      os::yield_thread();
+    } else {
+      os::pause();
+    }
+  }
+
   [[noreturn, gnu::cold]] static void bad(status from, status to, std::uint32_t found) {
     fatal("sched: bad goroutine status (wanted from<<8|to, found)",
           static_cast<std::uint32_t>(from) << 8 | static_cast<std::uint32_t>(to), found);

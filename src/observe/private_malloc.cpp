@@ -13,6 +13,12 @@
 #include "base/macros.hpp"
 #include "os/sys.hpp"
 
+#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
+
+bool weft::rt::use_private_malloc() { return false; }
+
+#else
+
 namespace weft::rt {
 namespace {
 
@@ -87,8 +93,6 @@ int our_posix_memalign(void** out, std::size_t align, std::size_t bytes) {
   return *out != nullptr ? 0 : ENOMEM;
 }
 
-#if !defined(WEFT_ASAN) && !defined(WEFT_TSAN)
-
 #if defined(__x86_64__)
 constexpr std::size_t jump_bytes = 16;
 void make_jump(unsigned char* code, std::uintptr_t to) {
@@ -125,14 +129,9 @@ bool redirect(const char* name, void* itself, void* to) {
   return true;
 }
 
-#endif
-
 }  // namespace
 
 bool use_private_malloc() {
-#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
-  return false;
-#else
   struct {
     const char* name;
     void* itself;
@@ -151,7 +150,8 @@ bool use_private_malloc() {
     if (!redirect(row.name, row.itself, row.ours)) return false;
   }
   return true;
-#endif
 }
 
 }  // namespace weft::rt
+
+#endif

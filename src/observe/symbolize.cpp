@@ -48,15 +48,15 @@ std::string readable_type(const char* mangled) {
 
 // The functions of libdw, by name. Its types come from its headers; nothing is linked.
 struct symbolizer::libdw {
-#define EACH_FUNCTION(X)                                                                                          \
-  X(dwfl_begin)                                                                                                   \
-  X(dwfl_end)                                                                                                     \
-  X(dwfl_linux_proc_report)                                                                                       \
-  X(dwfl_report_end) X(dwfl_linux_proc_find_elf) X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule)               \
-      X(dwfl_module_info) X(dwfl_module_addrinfo) X(dwfl_module_addrdie) X(dwfl_module_nextcu) X(dwarf_haspc)     \
-          X(dwarf_getsrc_die) X(dwarf_linesrc) X(dwarf_lineno) X(dwarf_child) X(dwarf_siblingof) X(dwarf_hasattr) \
-              X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr) X(dwarf_attr_integrate)          \
-                  X(dwarf_formstring) X(dwarf_formudata) X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc)
+// clang-format off
+#define EACH_FUNCTION(X)                                                                                      \
+  X(dwfl_begin) X(dwfl_end) X(dwfl_linux_proc_report) X(dwfl_report_end) X(dwfl_linux_proc_find_elf)          \
+  X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule) X(dwfl_module_info) X(dwfl_module_addrinfo)              \
+  X(dwfl_module_addrdie) X(dwfl_module_nextcu) X(dwarf_haspc) X(dwarf_getsrc_die) X(dwarf_linesrc)            \
+  X(dwarf_lineno) X(dwarf_child) X(dwarf_siblingof) X(dwarf_hasattr) X(dwarf_getscopes_die) X(dwarf_tag)      \
+  X(dwarf_diename) X(dwarf_attr) X(dwarf_attr_integrate) X(dwarf_formstring) X(dwarf_formudata)               \
+  X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc)
+// clang-format on
 #define MEMBER(name) decltype(&::name) name = nullptr;
   EACH_FUNCTION(MEMBER)
 #undef MEMBER
@@ -113,10 +113,11 @@ struct symbolizer::libdw {
     return value;
   }
 
-  // "a::b::f(...)" for a function that has no linkage name: one in an unnamed namespace, a local class, C.
+  // "a::b::f" for a function that has no linkage name: one in an unnamed namespace, a local class, C.
   std::string qualified(Dwarf_Die* die) const {
     const char* own = dwarf_diename(die);
     if (own == nullptr) return {};
+    // The code of a function stands alone; where it belongs is said where it is declared.
     Dwarf_Die definition = *die;
     for (const unsigned at : {DW_AT_abstract_origin, DW_AT_specification}) {
       Dwarf_Attribute attr;
@@ -139,14 +140,11 @@ struct symbolizer::libdw {
           if (outer == nullptr) outer = std::strncmp(own, "operator()", 10) == 0 ? "{lambda}" : "{unnamed type}";
           name = std::string(outer) + "::" + name;
           break;
-        case DW_TAG_subprogram:
-          if (outer != nullptr) name = std::string(outer) + "::" + name;
-          break;
+        case DW_TAG_subprogram: return qualified(&scopes[i]) + "::" + name;
         default: break;
       }
     }
-    replace_all(name, "weft::v0::", "weft::");
-    return name + "(...)";
+    return name;
   }
 
   std::string name_of(Dwarf_Die* die) const {
@@ -154,7 +152,10 @@ struct symbolizer::libdw {
       Dwarf_Attribute attr;
       if (const char* mangled = dwarf_formstring(dwarf_attr_integrate(die, at, &attr))) return readable(mangled);
     }
-    return qualified(die);
+    std::string name = qualified(die);
+    if (name.empty()) return name;
+    replace_all(name, "weft::v0::", "weft::");
+    return name + "(...)";
   }
 
   // False: no debug information for this address.

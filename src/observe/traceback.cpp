@@ -159,7 +159,7 @@ const char* state_text(const g& gp) {
 }
 
 void add_title(line& to, const g& gp, const char* state) {
-  if (gp.is_g0) {
+  if ((gp.flags & g_is_g0) != 0) {
     to.text("thread of the scheduler");
   } else if (gp.is_thread != 0) {
     to.text("thread");
@@ -191,7 +191,11 @@ void print_frames(const stack_frames& frames, std::size_t from, const symbolizer
     if (const std::size_t n = frames.elided_before(i)) text = "..." + std::to_string(n) + " frames elided...\n";
     const symbol sym = names.look_up(frames.at(i).look_up());
     const std::size_t n = i + 1 == end && !nothing_left ? last_calls : sym.calls.size();
-    for (std::size_t k = 0; k < n && k < sym.calls.size(); ++k) add_call(text, sym, sym.calls[k]);
+    for (std::size_t k = 0; k < n && k < sym.calls.size(); ++k) {
+      // The library's inline way to std::terminate, which tells nobody anything.
+      if (sym.calls[k].inlined && starts_with(sym.calls[k].function, "std::__terminate(")) continue;
+      add_call(text, sym, sym.calls[k]);
+    }
     write_stderr(text);
     if (done != nullptr) *done = i + 1;
   }
@@ -208,8 +212,11 @@ void print_frames_sig(const stack_frames& frames, std::size_t from) {
   }
 }
 
+// The main goroutine has none, as in Go.
+static bool has_creator(const g& gp) { return gp.gopc != nullptr && gp.parent_goid != 0; }
+
 creator find_creator(const g& gp, const symbolizer& names) {
-  if (gp.gopc == nullptr) return {};
+  if (!has_creator(gp)) return {};
   const symbol sym = names.look_up(reinterpret_cast<std::uintptr_t>(gp.gopc) - 1);
   // go() is inline: the user's call is around it.
   std::size_t k = 0;
@@ -229,7 +236,7 @@ std::string creator_text(const g& gp, const creator& by) {
 }
 
 void print_creator_sig(const g& gp) {
-  if (gp.gopc == nullptr) return;
+  if (!has_creator(gp)) return;
   line text;
   text.text("created by ");
   add_address_sig(text, reinterpret_cast<std::uintptr_t>(gp.gopc) - 1);

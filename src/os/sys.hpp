@@ -26,7 +26,7 @@ void sleep_ns(std::int64_t ns);
 struct thread {
   std::uintptr_t handle = 0;
 };
-// Starts fn(arg) on a new thread with every signal blocked and a small stack for g0. Returns errno.
+// Starts fn(arg) on a new thread with every signal blocked but those of faults, and a small stack for g0. Returns errno.
 int thread_start(thread* out, void (*fn)(void*), void* arg);
 void thread_join(thread t);
 std::uint64_t thread_id();  // the kernel's tid of the caller

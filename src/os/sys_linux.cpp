@@ -174,9 +174,11 @@ int thread_start(thread* out, void (*fn)(void*), void* arg) {
   start_record* record = new (std::nothrow) start_record{fn, arg};
   int e = ENOMEM;
   if (record != nullptr) {
-    // No signal may reach a thread before it has its signal stack and its m.
+    // The program's signals are for the program's threads. Those that a fault raises in the thread itself stay
+    // open: blocked, they would end the process without a report.
     sigset_t all, before;
     ::sigfillset(&all);
+    for (const int sig : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) ::sigdelset(&all, sig);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t handle{};
     e = ::pthread_create(&handle, &attr, thread_main, record);

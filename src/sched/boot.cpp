@@ -35,7 +35,7 @@ constinit atomic<std::terminate_handler> previous_terminate{nullptr};
 // std::terminate with the throwing frames still on the goroutine's stack.
 void on_terminate() {
   g* gp = getg();
-  if (gp != nullptr && !gp->is_g0) {
+  if (gp != nullptr && (gp->flags & g_is_g0) == 0) {
     wires.uncaught(gp);
     std::abort();
   }
@@ -118,6 +118,7 @@ class runtime {
       p* pp = ::new (static_cast<void*>(&rt_.allp[i])) p;
       pp->id = i;
       pp->rt = &rt_;
+      pp->q.set_solo(rt_.nprocs == 1);
       if (i != 0) pidleput(&rt_, pp);
     }
     {
@@ -171,8 +172,9 @@ class runtime {
       if (mp->thread.handle != 0) os::thread_join(mp->thread);
     }
     for (std::uint32_t i = 0; i < rt_.nprocs; ++i) give_back(rt_.allp[i]);
+    rt_.runq.drop();
+    give_back_gs();
     mutex_guard guard(the_process.lock);
-    give_gs(rt_.gfree);
     while (m* mp = rt_.allm) {
       rt_.allm = mp->alllink;
       mp->schedlink = the_process.mfree;
@@ -193,12 +195,18 @@ class runtime {
     ++pp->nstacks[st->size_class];
   }
 
-  static void give_gs(g* list) {
-    while (g* gp = list) {
-      list = gp->schedlink;
-      gp->schedlink = the_process.gfree;
-      the_process.gfree = gp;
+  void give_back_gs() {
+    {
+      mutex_guard guard(the_process.lock);
+      while (g* gp = rt_.gfree.pop()) give_g(gp);
     }
+    rt_.gfree.drop();
+  }
+
+  // Under the process's lock.
+  static void give_g(g* gp) {
+    gp->schedlink = the_process.gfree;
+    the_process.gfree = gp;
   }
 
   static void give_back(p& pp) {
@@ -206,7 +214,7 @@ class runtime {
       if (pp.stacks[c] != nullptr) the_process.stacks.put_list(c, pp.stacks[c]);
     }
     mutex_guard guard(the_process.lock);
-    give_gs(pp.gfree);
+    while (pp.ngfree != 0) give_g(pp.gfree[--pp.ngfree]);
     pp.~p();
   }
 

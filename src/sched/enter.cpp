@@ -2,6 +2,7 @@
 #include "sched/enter.hpp"
 
 #include "base/check.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
 #include "weft/go.hpp"
 
@@ -34,6 +35,7 @@ void rejoin(g* gp, m* mp) {
       // No P is idle, so every P is held or on its way to an M, and looks at the global queue under this lock
       // before it goes idle: gp is found.
       gp->tied = mp;
+      gp->flags |= g_tied;
       globrunqput(rt, gp);
     }
   }
@@ -44,6 +46,7 @@ void rejoin(g* gp, m* mp) {
     mp->blocked = false;
     pp = mp->nextp;
     mp->nextp = nullptr;
+    gp->flags &= static_cast<std::uint8_t>(~g_tied);
     gp->tied = nullptr;
   }
   mp->oldp = nullptr;

@@ -2,6 +2,7 @@
 // long way down to sleep. The order is the content.
 #include "base/check.hpp"
 #include "os/sys.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
 
 namespace weft::rt {
@@ -131,9 +132,10 @@ g* find_runnable(m* mp, bool& inherit) {
 
     // Nothing anywhere: the P is given up, under the lock that guards the global queue and needspinning.
     rt->lock.lock();
-    if (ended(rt)) {
+    if (rt->attention.load(relaxed) != 0) [[unlikely]] {
       rt->lock.unlock();
-      continue;
+      if (ended(rt) || end_if_last(rt)) continue;  // order: rt.last
+      rt->lock.lock();
     }
     if (g* gp = globrunqget_batch(mp)) {
       rt->lock.unlock();

@@ -10,6 +10,7 @@
 
 #include "base/check.hpp"
 #include "base/print.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
@@ -72,15 +73,16 @@ stack* bury(m* mp, g* gp) {
   gp->m = nullptr;
   gp->stack = nullptr;
   mp->curg = nullptr;
-  if (gp->name != nullptr) [[unlikely]] {
+  if ((gp->flags & g_named) != 0) [[unlikely]] {
     std::free(gp->name);
     gp->name = nullptr;
   }
+  gp->flags = 0;
   p* pp = mp->p;
   bump(pp->ended);
   gfput(pp, gp);
   if (mp->rt->attention.load(relaxed) != 0) [[unlikely]]
-    note_goroutine_ended(mp->rt);
+    end_if_last(mp->rt);
   return st;
 }
 
@@ -94,7 +96,7 @@ void bind_stack(m* mp, g* gp) {
   gp->sched = first_frame(st->sp0);
 #ifdef WEFT_ASAN
   __asan_unpoison_memory_region(reinterpret_cast<void*>(st->lo), reinterpret_cast<std::uintptr_t>(st) - st->lo);
-  gp->fake_stack = nullptr;
+  st->fake_stack = nullptr;
 #endif
 #ifdef WEFT_TSAN
   st->fiber = __tsan_create_fiber(0);
@@ -123,16 +125,18 @@ void free_stack(p* pp, stack* st) {
 
 // Main has returned. The last goroutine to end ends the runtime.
 //
-// Several may end at once, each on its P. Each has counted itself before the barrier and sums after it, so the
-// one whose barrier comes last sees all. `ended` is read before `created`: a sum of zero is never one of
-// a goroutine that was created meanwhile, because its creator has not ended.
-void note_goroutine_ended(sched_t* rt) {
-  store_load_barrier();  // order: rt.last (all who end)
+// A goroutine that ends counts itself and looks at `attention`, without a barrier in between: it may miss that
+// main has just returned, while main misses its count. So each M looks once more when it has nothing to run,
+// under sched.lock, where whoever comes last sees both (FAULTS 1 in another coat).
+// `ended` is read before `created`: a sum of zero is never one of a goroutine that was created meanwhile,
+// because its creator has not ended.
+// order: rt.last (bury, find_runnable)
+bool end_if_last(sched_t* rt) {
   std::uint64_t ended = 0;
   std::uint64_t created = 0;
   for (std::uint32_t i = 0; i < rt->nprocs; ++i) ended += rt->allp[i].ended.load(acquire);
   for (std::uint32_t i = 0; i < rt->nprocs; ++i) created += rt->allp[i].created.load(acquire);
-  if (created != ended) return;
+  if (created != ended) return false;
   m* idle = nullptr;
   {
     mutex_guard guard(rt->lock);
@@ -147,6 +151,7 @@ void note_goroutine_ended(sched_t* rt) {
     idle->park.wakeup();
     idle = next;
   }
+  return true;
 }
 
 }  // namespace weft::rt
@@ -170,7 +175,6 @@ extern "C" [[noreturn, gnu::used, gnu::visibility("hidden")]] void weft_goroutin
         if (run_in_place && next->stack_class == st->size_class) {
           next->stack = st;
           st->owner = next;
-          next->eh = eh_globals{};
           *mp->eh = eh_globals{};
           setg(next);
           gp = next;

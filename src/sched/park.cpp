@@ -2,6 +2,7 @@
 
 #include "base/check.hpp"
 #include "os/sys.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
@@ -23,6 +24,17 @@ void yield_after(m* mp, g* gp, void*) {
   gp->status.set(status::running, status::runnable);
   runqput(mp->p, gp, false);
   wakep_from_p(mp->p);
+}
+
+// On g0, when this P has nothing else. The goroutine gives way to what waits in the global queue: that comes
+// into the ring first, or a loop of yields would let it in once in 61 rounds only.
+void yield_alone_after(m* mp, g* gp, void*) {
+  sched_t* rt = mp->rt;
+  if (mp->picked == nullptr && rt->runq_size.load(relaxed) != 0 && mp->p->q.empty()) {
+    mutex_guard guard(rt->lock);
+    mp->picked = globrunqget_batch(mp);
+  }
+  yield_after(mp, gp, nullptr);
 }
 
 void unlock_bucket(void* b) { static_cast<sema_bucket*>(b)->lock.unlock(); }
@@ -157,7 +169,7 @@ void caller::wait(sema_bucket& b, sudog& sg, wait_reason why) {
 bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
   // Locked, gp stays waiting: its sudog, its frame and the object it waits on stay alive, also when somebody
   // else has taken the sudog already and only waits for the lock to ready gp.
-  if (!gp->status.try_lock_waiting()) return false;
+  if (!gp->status.lock_waiting()) return false;
   if (gp->goid != goid || gp->wait_seq != wait_seq) {
     gp->status.unlock_waiting();
     return false;
@@ -198,7 +210,7 @@ void yield() {
   bool inherit = false;
   g* next = pick_local(mp, inherit);
   if (next == nullptr) {
-    mp->after = yield_after;
+    mp->after = yield_alone_after;
     mp->after_g = gp;
     leave_goroutine(mp, gp, &mp->g0);
     return;

@@ -12,14 +12,10 @@ namespace weft::rt {
 
 inline spin_words spin(sched_t* rt) { return {rt->nmspinning, rt->needspinning, rt->npidle}; }
 
-// ---- schedule.cpp
-[[noreturn]] void schedule(void* mp);        // g0's loop
-void begin_run(m* mp, g* gp, bool inherit);  // what every way of running a goroutine has in common
-g* pick_local(m* mp, bool& inherit);         // the next one of this P, or null when schedule must look
-g* runqget(p* pp, bool& inherit);
-void runqput(p* pp, g* gp, bool next);
-void globrunqput(sched_t* rt, g* gp);  // under sched.lock
-void leave_to_next(m* mp, g* gp);      // off this goroutine, on to the next; returns when it runs again
+// ---- schedule.cpp; the inline half is in dispatch.hpp
+[[noreturn]] void schedule(void* mp);             // g0's loop
+void runqput_slow(p* pp, g* gp, bool next);       // the ring is full
+void globrunqput(sched_t* rt, g* gp);             // under sched.lock
 
 // ---- find.cpp, steal.cpp
 g* find_runnable(m* mp, bool& inherit);  // blocks; null: the runtime has ended
@@ -48,13 +44,18 @@ void mstart(m* mp);      // the life of an M; returns when the runtime has ended
 int newm(m* mp);         // starts its thread; else errno, and the m is gone
 
 // ---- goexit.cpp
-void note_goroutine_ended(sched_t* rt);  // main has returned: was this the last?
+bool end_if_last(sched_t* rt);  // main has returned: was this the last goroutine?
 
 // ---- stacks and gs (newproc.cpp, goexit.cpp)
 void bind_stack(m* mp, g* gp);  // a stack for the first run
 void free_stack(p* pp, stack* st);
 g* gfget(m* mp);  // null: no memory
-void gfput(p* pp, g* gp);
+void gfput_slow(p* pp);                         // the cache is full: half of it goes to the others
+inline void gfput(p* pp, g* gp) {
+  pp->gfree[pp->ngfree] = gp;
+  if (++pp->ngfree == sizes::gfree_high) [[unlikely]]
+    gfput_slow(pp);
+}
 
 // ---- sysmon.cpp
 void start_sysmon(sched_t* rt);

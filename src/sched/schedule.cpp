@@ -8,6 +8,7 @@
 // Goroutines switch to each other directly where the next one is known (leave_to_next); g0 is for searching,
 // for what may sleep, and for giving the P away.
 #include "base/check.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
 
@@ -41,7 +42,7 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
     g* gp = find_runnable(mp, inherit);
     if (gp == nullptr) go_home(mp);
     if (mp->spinning) resetspinning(mp);
-    if (gp->tied != nullptr) {
+    if ((gp->flags & g_tied) != 0) {
       startlockedm(mp, gp);
       continue;
     }
@@ -49,82 +50,19 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
   }
 }
 
-// The order is Go's: linked to its M before it is running, so that a running goroutine always has one.
-void begin_run(m* mp, g* gp, bool inherit) {
-  p* pp = mp->p;
-  invariant(pp != nullptr && pp->m == mp, "sched: execute without a P");
-  gp->m = mp;
-  mp->curg = gp;
-  gp->reason = wait_reason::none;
-  gp->status.set(status::runnable, status::running);
-  if (!inherit) {
-    pp->schedtick.store(pp->schedtick.load(relaxed) + 1, relaxed);
-    if (++pp->tick_mod == sizes::global_tick) pp->tick_mod = 0;
-    pp->hops = 0;
-  }
-}
-
-// At most runnext_hops goroutines in a row come from runnext and inherit the slice: a chain of goroutines
-// that ready each other would hold up everybody else on this P for a whole slice, and without anyone to
-// end slices for ever (Go 52934).
-g* runqget(p* pp, bool& inherit) {
-  const bool over = pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed);
-  if (!over) [[likely]] {
-    if (g* gp = pp->q.take_next()) {
-      ++pp->hops;
-      inherit = true;
-      return gp;
-    }
-  } else {
-    pp->slice_over.store(false, relaxed);
-    if (g* gp = pp->q.take_next()) runqput(pp, gp, false);
-  }
-  inherit = false;
-  return pp->q.take();
-}
-
-void runqput(p* pp, g* gp, bool next) {
+// The ring is full: its older half and gp go to the global queue, or a thief has made room meanwhile.
+void runqput_slow(p* pp, g* gp, bool next) {
   decltype(pp->q)::spill out;
-  if (!pp->q.put(gp, next, out)) [[likely]]
-    return;
-  glist batch;
-  for (std::uint32_t i = 0; i < out.n; ++i) batch.push_back(out.item[i]);
+  if (!pp->q.put_or_spill(gp, next, out)) return;
   sched_t* rt = pp->rt;
   mutex_guard guard(rt->lock);
-  rt->runq.append(batch);
+  for (std::uint32_t i = 0; i < out.n; ++i) rt->runq.push_back(out.item[i]);
   rt->runq_size.store(rt->runq.size(), relaxed);
 }
 
 void globrunqput(sched_t* rt, g* gp) {
   rt->runq.push_back(gp);
   rt->runq_size.store(rt->runq.size(), relaxed);
-}
-
-g* pick_local(m* mp, bool& inherit) {
-  p* pp = mp->p;
-  sched_t* rt = mp->rt;
-  if (rt->attention.load(relaxed) != 0) [[unlikely]]
-    return nullptr;
-  if (pp->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) [[unlikely]]
-    return nullptr;
-  g* gp = runqget(pp, inherit);
-  if (gp != nullptr && gp->tied != nullptr) [[unlikely]] {
-    mp->picked = gp;
-    return nullptr;
-  }
-  return gp;
-}
-
-void leave_to_next(m* mp, g* gp) {
-  bool inherit = false;
-  g* next = pick_local(mp, inherit);
-  if (next == nullptr) {
-    leave_goroutine(mp, gp, &mp->g0);
-    return;
-  }
-  begin_run(mp, next, inherit);
-  if (next->stack == nullptr) bind_stack(mp, next);
-  leave_goroutine(mp, gp, next);
 }
 
 }  // namespace weft::rt

@@ -56,21 +56,23 @@ inline void finish_switch_fiber(void* fake_stack) {
 // The context of `left` (a goroutine, a g0, or mp->scrap for one that has ended) is saved in *from and `to`
 // goes on. Returns when somebody continues *from; by then everything about threads may have changed.
 // Not instrumented: the two halves of this function run on different stacks (RELIABILITY K1).
-WEFT_UNINSTRUMENTED inline void switch_to(m* mp, gobuf* from, g* left, g* to) {
-  if (!to->is_g0) *mp->eh = to->eh;
+WEFT_UNINSTRUMENTED inline void switch_to(m* mp, gobuf* from, [[maybe_unused]] g* left, g* to) {
+  if ((to->flags & g_is_g0) == 0) *mp->eh = to->eh;
   setg(to);
 #ifdef WEFT_ASAN
-  const stack* st = to->is_g0 ? nullptr : to->stack;
+  const stack* st = (to->flags & g_is_g0) != 0 ? nullptr : to->stack;
   const std::uintptr_t lo = st != nullptr ? st->lo : mp->g0_stack.lo;
   const std::uintptr_t hi = st != nullptr ? reinterpret_cast<std::uintptr_t>(st) : mp->g0_stack.hi;
   // A context that nobody will continue gives its fake stack back.
-  __sanitizer_start_switch_fiber(left != nullptr ? &left->fake_stack : nullptr, reinterpret_cast<void*>(lo), hi - lo);
+  __sanitizer_start_switch_fiber(left == nullptr ? nullptr : (left->flags & g_is_g0) != 0 ? &mp->g0_fake_stack : &left->stack->fake_stack, reinterpret_cast<void*>(lo), hi - lo);
 #endif
 #ifdef WEFT_TSAN
-  __tsan_switch_to_fiber(to->is_g0 ? mp->g0_fiber : to->stack->fiber, 0);
+  __tsan_switch_to_fiber((to->flags & g_is_g0) != 0 ? mp->g0_fiber : to->stack->fiber, 0);
 #endif
   weft_switch(from, &to->sched);
-  if (left != nullptr) finish_switch_fiber(left->fake_stack);
+#ifdef WEFT_ASAN
+  finish_switch_fiber((left->flags & g_is_g0) != 0 ? left->m->g0_fake_stack : left->stack->fake_stack);
+#endif
 }
 
 // On the side that goes on, first thing: does what the side that left could not do itself.

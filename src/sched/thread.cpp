@@ -82,7 +82,7 @@ m* allocm(sched_t* rt) {
   mp->revoke.store(generation, relaxed);
   mp->rt = rt;
   mp->id = rt->mnext++;
-  mp->g0.is_g0 = true;
+  mp->g0.flags = g_is_g0;
   mp->g0.m = mp;
   mp->g0.rt = rt;
   mp->g0.status.born();

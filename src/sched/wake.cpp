@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "base/print.hpp"
 #include "os/sys.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
 
 namespace weft::rt {

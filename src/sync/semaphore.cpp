@@ -54,51 +54,68 @@ wait_result take_or_wait(word64 word) {
         b.lock.unlock();
         return wait_result::handed;
       }
+    } else if (waiters(old) != 0) {
+      word.store(old + one_waiter);  // not the first: nobody else changes it
+      break;
     } else if (word.cas(old, old + one_waiter)) {
       break;
     }
   }
-  b.push_back(&sg, me.ticket());
+  b.push_back(&sg, b.empty() ? 0 : me.ticket());
   me.wait(b, sg, wait_reason::semacquire);
   return sg.result;
 }
 
-void give(word64 word, std::uint64_t n) {
+// Under the bucket's lock, with somebody waiting.
+g* hand_to_oldest(sema_bucket& b, word64 word) {
+  sudog* sg = b.front(word.addr());
+  b.remove(sg);
+  sg->result = wait_result::handed;
+  return sg->gp;
+}
+
+// False: there would be more permits than there can be, and nothing has happened; `found` says how many there are.
+bool give(word64 word, std::uint64_t n, std::uint64_t& found) {
   std::uint64_t old = word.load();
   while (waiters(old) == 0) {
-    if (permits(old) + n > max_permits) {
-      line text;
-      text.text("weft: semaphore release(")
-          .number(n)
-          .text(") with ")
-          .number(permits(old))
-          .text(" permits would exceed the maximum of 2147483647");
-      throw v0::error(text.c_str());
-    }
-    if (word.cas(old, old + n)) return;  // order: sema.permit
+    found = permits(old);
+    if (found + n > max_permits) return false;
+    if (word.cas(old, old + n)) return true;  // order: sema.permit
   }
   caller me;
-  glist woken;
+  g* first = nullptr;
+  glist others;
   sema_bucket& b = the_process.semas.bucket(word.addr());
   {
     mutex_guard guard(b.lock);
-    // The waiters may have been served, or have timed out, before the lock was ours: then the word is free
-    // for others too. What is left over becomes permits, with the last touch of the word.
+    // The waiters may have been served, or have timed out, before the lock was ours: then the word is free for
+    // others too. What is left over becomes permits, with the last touch of the word.
     for (old = word.load();;) {
       const std::uint64_t given = n < waiters(old) ? n : waiters(old);
-      std::uint64_t left = n - given;
-      if (permits(old) + left > max_permits) left = max_permits - permits(old);
-      if (!word.cas(old, old - given * one_waiter + left)) continue;  // order: sema.permit
-      for (std::uint64_t i = 0; i < given; ++i) {
-        sudog* sg = b.front(word.addr());
-        b.remove(sg);
-        sg->result = wait_result::handed;
-        woken.push_back(sg->gp);
+      const std::uint64_t left = n - given;
+      found = permits(old);
+      if (found + left > max_permits) return false;
+      const std::uint64_t now = old - given * one_waiter + left;
+      if (given != 0) {
+        word.store(now);  // order: sema.permit
+      } else if (!word.cas(old, now)) {  // order: sema.permit
+        continue;
       }
+      if (given != 0) first = hand_to_oldest(b, word);
+      for (std::uint64_t i = 1; i < given; ++i) others.push_back(hand_to_oldest(b, word));
       break;
     }
   }
-  ready_all(me.self(), woken);
+  if (first != nullptr) ready(me.self(), first);
+  ready_all(me.self(), others);
+  return true;
+}
+
+[[noreturn, gnu::cold]] void too_many(std::uint64_t n, std::uint64_t found) {
+  line text;
+  text.text("weft: semaphore release(").number(n).text(") with ").number(found).text(
+      " permits would exceed the maximum of 2147483647");
+  throw v0::error(text.c_str());
 }
 
 }  // namespace
@@ -117,7 +134,11 @@ bool semaphore_try_acquire(std::uint64_t* word) { return rt::take(rt::word64(wor
 
 void semaphore_release(std::uint64_t* word, std::ptrdiff_t n) {
   if (n < 0) semaphore_bad_count(n);
-  if (n != 0) rt::give(rt::word64(word), static_cast<std::uint64_t>(n));
+  if (n == 0) return;
+  std::uint64_t found = 0;
+  if (!rt::give(rt::word64(word), static_cast<std::uint64_t>(n), found)) {
+    rt::too_many(static_cast<std::uint64_t>(n), found);
+  }
 }
 
 void semaphore_bad_count(std::ptrdiff_t n) {

@@ -35,15 +35,16 @@ void release_all(word64 word) {
   sema_bucket& b = the_process.semas.bucket(word.addr());
   {
     mutex_guard guard(b.lock);
+    std::uint64_t old = word.load();
+    // Counting again: timeouts had left no waiter, and a new round has begun, whose waiters are not ours.
+    if (count(old) != 0) return;
     while (sudog* sg = b.front(word.addr())) {
       b.remove(sg);
       sg->result = wait_result::handed;
       released.push_back(sg->gp);
     }
-    // An add meanwhile has thrown, or found that timeouts had left no waiter; then it is a new round.
-    std::uint64_t old = word.load();
-    while (!word.cas(old, old & ~std::uint64_t{0xffffffff})) {
-    }
+    // With waiters and a count of zero an add throws, and with the lock ours no waiter comes or goes.
+    if (waiters(old) != 0) word.store(0);
   }
   ready_all(me.self(), released);
 }
@@ -85,7 +86,7 @@ wait_result wait(word64 word) {
       }
       if (word.cas(old, old + 1)) break;
     }
-    b.push_back(&sg, me.ticket());
+    b.push_back(&sg, b.empty() ? 0 : me.ticket());
     me.wait(b, sg, wait_reason::wait_group_wait);
     result = sg.result;
   }

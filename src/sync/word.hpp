@@ -16,6 +16,8 @@ class word64 {
   bool cas(std::uint64_t& expected, std::uint64_t desired) const {
     return __atomic_compare_exchange_n(word_, &expected, desired, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
   }
+  // Only where a rule says that nobody else changes the word now.
+  void store(std::uint64_t v) const { __atomic_store_n(word_, v, __ATOMIC_RELEASE); }
   std::uint64_t add(std::uint64_t v) const { return __atomic_fetch_add(word_, v, __ATOMIC_ACQ_REL); }
   const void* addr() const { return word_; }
 

@@ -27,7 +27,7 @@ using queue = rt::runq<item, N>;
 template <std::uint32_t N>
 void put(queue<N>& q, item* it, bool next = false) {
   typename queue<N>::spill out;
-  ASSERT_FALSE(q.put(it, next, out)) << "a ring with room spilled";
+  ASSERT_FALSE(q.put_or_spill(it, next, out)) << "a ring with room spilled";
 }
 
 TEST(runq, gives_back_what_was_put_in_order) {
@@ -81,7 +81,7 @@ TEST(runq, a_full_ring_spills_its_older_half_and_the_newcomer_in_order) {
   queue<n> q;
   for (std::uint32_t k = 0; k < n; ++k) put(q, &items[k]);
   queue<n>::spill out;
-  ASSERT_TRUE(q.put(&items[n], false, out));
+  ASSERT_TRUE(q.put_or_spill(&items[n], false, out));
   ASSERT_EQ(out.n, n / 2 + 1);
   for (std::uint32_t k = 0; k < n / 2; ++k) EXPECT_EQ(out.item[k], &items[k]);
   EXPECT_EQ(out.item[n / 2], &items[n]);
@@ -148,7 +148,7 @@ TEST(runq, fault_10_each_item_goes_to_one_when_indices_wrap_around_under_thieves
     std::thread a(thief), b(thief);
     for (int k = 0; k < per_round; ++k) {
       queue<n>::spill out;
-      if (q.put(&items[static_cast<std::size_t>(k)], k % 3 == 0, out)) {
+      if (q.put_or_spill(&items[static_cast<std::size_t>(k)], k % 3 == 0, out)) {
         for (std::uint32_t s = 0; s < out.n; ++s) count(out.item[s]);
       }
       if (k % 2 == 0) {

@@ -28,13 +28,13 @@ class ring {
 
   void put(int i, bool next = false) {
     spill out;
-    ASSERT_FALSE(q.put(item(i), next, out)) << "unexpected overflow at " << i;
+    ASSERT_FALSE(q.put_or_spill(item(i), next, out)) << "unexpected overflow at " << i;
   }
   // The names that left the ring, in their order; empty when there was room.
   std::vector<int> put_full(int i, bool next = false) {
     spill out;
     std::vector<int> names;
-    if (q.put(item(i), next, out)) {
+    if (q.put_or_spill(item(i), next, out)) {
       for (std::uint32_t k = 0; k < out.n; ++k) names.push_back(name(out.item[k]));
     }
     return names;
@@ -220,7 +220,7 @@ TEST(runq, stolen_ones_go_behind_what_the_thief_has) {
   ring<4>::queue mine;
   for (int i = 0; i < 4; ++i) victim.put(i);
   ring<4>::spill out;
-  ASSERT_FALSE(mine.put(victim.item(100), false, out));
+  ASSERT_FALSE(mine.put_or_spill(victim.item(100), false, out));
   std::uint32_t stolen = 0;
   EXPECT_EQ(1, victim.name(victim.q.steal_into(mine, stolen)));
   EXPECT_EQ(100, victim.name(mine.take()));
@@ -372,7 +372,7 @@ TEST(runq, thief_never_sees_an_unpublished_slot) {
   for (parcel& each : pub.parcels) {
     each.content = 42;
     runq<parcel, 4>::spill out;
-    if (pub.q.put(&each, put % 3 == 0, out)) {
+    if (pub.q.put_or_spill(&each, put % 3 == 0, out)) {
       for (std::uint32_t k = 0; k < out.n; ++k) EXPECT_EQ(42, out.item[k]->content);
     }
     if (++put % 8 == 0) os::yield_thread();

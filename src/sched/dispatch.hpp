@@ -1,0 +1,101 @@
+// dispatch: the steps between two goroutines, inline, because they are the price of every switch: taking the next
+// one of this P, making it the running one, putting one at the back. schedule.cpp has the loop around them.
+#pragma once
+#include "base/check.hpp"
+#include "model/p.hpp"
+#include "model/sched.hpp"
+#include "sched/sched.hpp"
+#include "sched/switch.hpp"
+
+namespace weft::rt {
+
+// What every way of running a goroutine has in common (execute, a direct switch, a run in place). The order is
+// Go's: linked to its M before it is running, so that a running goroutine always has one.
+inline void begin_run(m* mp, g* gp, bool inherit) {
+  p* pp = mp->p;
+  invariant(pp != nullptr && pp->m == mp, "sched: execute without a P");
+  gp->m = mp;
+  mp->curg = gp;
+  gp->status.set(status::runnable, status::running);
+  if (!inherit) {
+    pp->schedtick.store(pp->schedtick.load(relaxed) + 1, relaxed);
+    if (++pp->tick_mod == sizes::global_tick) pp->tick_mod = 0;
+    pp->hops = 0;
+  }
+}
+
+inline void runqput(p* pp, g* gp, bool next) {
+  if (!pp->q.put(gp, next)) [[unlikely]]
+    runqput_slow(pp, gp, next);
+}
+
+// With more goroutines than the cache holds, resuming one is a chain of misses: the g, then what its stack pointer
+// points to. Both are asked for ahead of time, the g 8 places and the stack 4 (LIMITS 3: 3 to 7 times cheaper).
+// A g is type-stable, so a stale pointer reads a g all the same; what it says is only a hint.
+inline void prefetch_behind(p* pp) {
+#ifndef WEFT_TSAN  // the hint is a race by design
+  const g* far = pp->q.peek(8);
+  if (far == nullptr) return;  // never had so many
+  __builtin_prefetch(far, 1);
+  __builtin_prefetch(reinterpret_cast<const char*>(far) + 64, 1);
+  const g* near = pp->q.peek(4);
+  if (near != nullptr && near->stack != nullptr) {
+    __builtin_prefetch(reinterpret_cast<const char*>(near) + 128, 1);
+    const auto* sp = reinterpret_cast<const char*>(near->sched.sp);
+    __builtin_prefetch(sp, 1);
+    __builtin_prefetch(sp + 64, 1);
+  }
+#else
+  static_cast<void>(pp);
+#endif
+}
+
+// At most runnext_hops goroutines in a row come from runnext and inherit the slice: a chain of goroutines
+// that ready each other would hold up everybody else on this P for a whole slice, and without anyone to
+// end slices for ever (Go 52934).
+inline g* runqget(p* pp, bool& inherit) {
+  if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed)) [[unlikely]] {
+    pp->slice_over.store(false, relaxed);
+    if (g* gp = pp->q.take_next()) runqput(pp, gp, false);
+  } else if (g* gp = pp->q.take_next()) {
+    ++pp->hops;
+    inherit = true;
+    return gp;
+  }
+  inherit = false;
+  g* gp = pp->q.take();
+  prefetch_behind(pp);
+  return gp;
+}
+
+// The next one of this P, or null when schedule() must look, or decide.
+inline g* pick_local(m* mp, bool& inherit) {
+  p* pp = mp->p;
+  sched_t* rt = mp->rt;
+  if (rt->attention.load(relaxed) != 0) [[unlikely]]
+    return nullptr;
+  if (pp->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) [[unlikely]]
+    return nullptr;
+  g* gp = runqget(pp, inherit);
+  if (gp != nullptr && (gp->flags & g_tied) != 0) [[unlikely]] {
+    mp->picked = gp;
+    return nullptr;
+  }
+  return gp;
+}
+
+// Off goroutine gp and on to the next; returns when it runs again, perhaps on another M. What is to be done once
+// gp has left its stack stands in mp->after.
+inline void leave_to_next(m* mp, g* gp) {
+  bool inherit = false;
+  g* next = pick_local(mp, inherit);
+  if (next == nullptr) {
+    next = &mp->g0;
+  } else {
+    begin_run(mp, next, inherit);
+    if (next->stack == nullptr) bind_stack(mp, next);
+  }
+  leave_goroutine(mp, gp, next);
+}
+
+}  // namespace weft::rt
