@@ -159,7 +159,7 @@ listing list(const std::string& directory) {
       struct stat st;
       // One that cannot be looked at counts as a file, so that opening it says why.
       if (::fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) st.st_mode = S_IFREG;
-      type = IFTODT(st.st_mode);
+      type = static_cast<unsigned char>(IFTODT(st.st_mode));
     }
     if (type == DT_REG) found.files.push_back(prefix + entry->d_name);
     if (type == DT_DIR) found.directories.push_back(prefix + entry->d_name);
