@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <string>
+
 #include "os/sys.hpp"
 
 namespace {
@@ -19,6 +22,40 @@ TEST(mutex, is_free_at_first_and_held_by_one) {
   }
   EXPECT_TRUE(m.try_lock());
   m.unlock();
+}
+
+// Asleep in the kernel: there is nothing else that this thread could wait for but the mutex.
+bool sleeps(std::uint64_t thread) {
+  std::ifstream stat("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  const std::size_t name_end = text.rfind(')');
+  return name_end != std::string::npos && text.compare(name_end, 3, ") S") == 0;
+}
+
+TEST(mutex, every_sleeper_gets_its_turn_after_one_unlock) {
+  struct queue {
+    mutex m;
+    atomic<std::uint64_t> ids[3] = {};
+    atomic<int> started{0};
+  } q;
+  q.m.lock();
+  os::thread t[3];
+  for (os::thread& each : t) {
+    ASSERT_EQ(0, os::thread_start(
+                     &each,
+                     [](void* arg) {
+                       queue& mine = *static_cast<queue*>(arg);
+                       mine.ids[mine.started.fetch_add(1, relaxed)].store(os::thread_id(), release);
+                       mutex_guard hold(mine.m);
+                     },
+                     &q));
+  }
+  for (const atomic<std::uint64_t>& id : q.ids) {
+    while (id.load(acquire) == 0 || !sleeps(id.load(relaxed))) os::yield_thread();
+  }
+  q.m.unlock();  // wakes one; it must wake the next though it does not know of it
+  for (os::thread each : t) os::thread_join(each);
 }
 
 struct shared {

@@ -1,12 +1,17 @@
 #include "mem/stack.hpp"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <set>
 #include <vector>
 
@@ -378,6 +383,58 @@ TEST(stack, guards_by_mprotect_leave_half_of_the_mappings_to_the_program) {
     return first != nullptr && std::strstr(first + 1, "weft:") == nullptr ? 0 : 6;
   });
   EXPECT_EQ("exit 0", end);
+}
+
+// From now on this process's kernel looks older: process_madvise is missing, and madvise's guards if asked for.
+bool play_an_older_kernel(bool without_guards) {
+  constexpr std::uint32_t process_madvise = 440, guard_install = 102;
+  const auto load = [](std::size_t offset) {
+    return sock_filter{BPF_LD | BPF_W | BPF_ABS, 0, 0, static_cast<std::uint32_t>(offset)};
+  };
+  const auto jump_unless = [](std::uint32_t value, std::uint8_t skip) {
+    return sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 0, skip, value};
+  };
+  const auto answer = [](std::uint32_t what) { return sock_filter{BPF_RET | BPF_K, 0, 0, what}; };
+  sock_filter code[] = {
+      load(offsetof(seccomp_data, nr)),
+      jump_unless(process_madvise, 1),
+      answer(SECCOMP_RET_ERRNO | ENOSYS),
+      jump_unless(without_guards ? SYS_madvise : UINT32_MAX, 3),
+      load(offsetof(seccomp_data, args) + 2 * sizeof(std::uint64_t)),
+      jump_unless(guard_install, 1),
+      answer(SECCOMP_RET_ERRNO | EINVAL),
+      answer(SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+}
+
+TEST(stack, on_older_kernels_automatic_means_the_next_best_method) {
+  const auto end_on_older = [](bool without_guards, guard_method expected) {
+    return ends_with([&] {
+      if (!play_an_older_kernel(without_guards)) return 77;
+      stack_arenas arenas;
+      arenas.init(guard_method::automatic);
+      if (arenas.method() != expected) return 1;
+      int err = 0;
+      const stack* s = arenas.get(2, &err);
+      if (s == nullptr) return 2;
+      *reinterpret_cast<volatile char*>(s->lo - 1) = 1;
+      return 3;
+    });
+  };
+  const std::string end = end_on_older(true, guard_method::protect);
+  if (end == "exit 77") GTEST_SKIP() << "may not filter system calls";
+  EXPECT_EQ("signal 11", end);
+  bool has_single = false;
+  {
+    arenas_fixture f;
+    has_single = f.arenas.method() != guard_method::protect;
+  }
+  if (has_single) {
+    EXPECT_EQ("signal 11", end_on_older(false, guard_method::single));
+  }
 }
 
 // mlock makes the kernel refuse the light guards. Past libc, where sanitizers turn it into nothing.

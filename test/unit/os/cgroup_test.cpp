@@ -128,6 +128,11 @@ TEST_F(cgroup, lines_longer_than_any_buffer_are_passed_over) {
   mounts("23 22 0:30 / /merged rw - overlay overlay rw,lowerdir=" + std::string(20000, 'x') +
          "\n30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
   EXPECT_EQ(3, cpus());
+  for (const std::size_t length : {4095, 4096, 4097, 8192}) {
+    mounts(std::string(length, 'x') + "30 22 0:26 / /wrong rw - cgroup2 cgroup2 rw" +
+           "\n30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    EXPECT_EQ(3, cpus()) << length;
+  }
   mounts(std::string(4095, 'a') + "\n" + std::string(4096, 'b') + "\n" + std::string(4097, 'c') +
          "\n30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
   EXPECT_EQ(3, cpus());

@@ -14,6 +14,7 @@ using namespace weft::rt;
 char* forbidden = nullptr;
 void (*ours)(int, siginfo_t*, void*) = nullptr;
 os::stack_bounds faulting_stack;
+int calls = 0;
 
 char* forbidden_page() {
   return static_cast<char*>(
@@ -99,7 +100,12 @@ TEST(fault_handler, the_previous_handler_gets_faults_that_are_not_ours) {
 
 TEST(fault_handler, a_one_shot_handler_stays_one_shot) {
   EXPECT_EQ("signal 11", fault_after([] {
-              handle_with_info([](int sig, siginfo_t*, void*) { ::raise(sig); }, static_cast<int>(SA_RESETHAND));
+              handle_with_info(
+                  [](int sig, siginfo_t*, void*) {
+                    if (calls++ != 0) ::_exit(4);
+                    ::raise(sig);
+                  },
+                  static_cast<int>(SA_RESETHAND));
               os::fault_handler_install(not_ours);
             }));
 }
