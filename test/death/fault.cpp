@@ -9,7 +9,6 @@
 namespace {
 
 volatile int* volatile nowhere = nullptr;
-volatile std::sig_atomic_t handled = 0;
 
 void handler(int, siginfo_t*, void*) {
   constexpr char text[] = "the program's own handler\n";

@@ -20,7 +20,9 @@ void expect_overflow(const ending& e, const std::string& who, const std::string&
       << testing::PrintToString(e);
   EXPECT_EQ(count(e.err, "stack overflow"), 1) << testing::PrintToString(e);
   EXPECT_THAT(e.err, HasSubstr(function)) << testing::PrintToString(e);
-  EXPECT_THAT(e.err, ContainsRegex("\n\\.\\.\\.[0-9]+ frames elided\\.\\.\\.\n")) << testing::PrintToString(e);
+  if (size != "16 KiB") {  // so little that all of it may be shown
+    EXPECT_THAT(e.err, ContainsRegex("\n\\.\\.\\.[0-9]+ frames elided\\.\\.\\.\n")) << testing::PrintToString(e);
+  }
   // The frames are the goroutine's, not those of the signal handler.
   EXPECT_THAT(e.err, Not(HasSubstr("report_overflow"))) << testing::PrintToString(e);
 }
@@ -66,10 +68,13 @@ TEST(Overflow, MainGoroutine) {
   }
 }
 
-// 40 KiB at once: wider than the guard, but no frame begins so far below the last that it would step over.
+// 40 KiB at once is more than the guard is wide, so one frame in five could step over it, into the stack below: only
+// -fstack-clash-protection helps there. In these stacks the frames add up so that the guard is met; not
+// with the frames of a sanitizer in the largest.
 TEST(Overflow, BigFrames) {
   for (const char* p : procs) {
     for (const char* bytes : {"262144", "1048576", "8388608"}) {
+      if (sanitized && std::string(bytes) == "8388608") continue;
       SCOPED_TRACE(std::string(p) + " " + bytes);
       const ending e = death::run("overflow", {"big_frame", bytes}, {p});
       EXPECT_EQ(e.signal, SIGSEGV) << testing::PrintToString(e);

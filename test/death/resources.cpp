@@ -67,6 +67,7 @@ int main(int argc, char** argv) {
       if (!limit(RLIMIT_AS, address_space() + (std::size_t{400} << 20))) return 77;
       weft::options o;
       o.procs = 2;
+      o.stack_size = 16 << 10;
       return weft::run(o, [] {
         weft::semaphore never(0);
         for (int i = 0; i < 1'000'000; ++i) {

@@ -110,9 +110,10 @@ bool exercise(void* arg) {
     p = std::aligned_alloc(align, align);
     if (p == nullptr || reinterpret_cast<std::uintptr_t>(p) % align != 0) return false;
   }
-  // Not volatile: a compiler that knows malloc would leave the call out otherwise.
+  // Volatile: a compiler that knows malloc leaves the call out otherwise.
   volatile std::size_t too_much = SIZE_MAX - 8;
-  if (std::malloc(too_much) != nullptr) return false;
+  void* volatile refused = std::malloc(too_much);
+  if (refused != nullptr) return false;
   std::vector<std::string> many;
   for (int i = 0; i < 200'000; ++i) many.push_back(std::string(100, 'x') + std::to_string(i));
   for (int i = 0; i < 200'000; ++i) {
