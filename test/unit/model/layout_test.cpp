@@ -12,12 +12,15 @@ namespace {
 
 using namespace weft::rt;
 
-TEST(layout, a_goroutine_is_at_most_256_bytes_on_whole_cache_lines) {
-  EXPECT_LE(sizeof(g), 256u);
+TEST(layout, a_goroutine_and_its_place_in_a_queue_are_at_most_256_bytes) {
+  EXPECT_LE(sizeof(g) + sizeof(g*), 256u);
   EXPECT_EQ(0u, sizeof(g) % 64);
   EXPECT_EQ(64u, alignof(g));
   EXPECT_EQ(0u, offsetof(g, closure) % weft::detail::entry_align);
   EXPECT_EQ(64u, sizeof(g::closure));
+  // A birth touches two lines: who it is, and its callable.
+  EXPECT_LE(offsetof(g, closure) + sizeof(g::closure), 128u + 16u);
+  EXPECT_LE(offsetof(g, parent_goid) + 8, 128u);
 }
 
 TEST(layout, an_all_zero_goroutine_is_a_legal_dead_one) {

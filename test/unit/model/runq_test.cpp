@@ -138,6 +138,47 @@ TYPED_TEST(runq_of, a_kicked_runnext_that_finds_the_ring_full_leaves_with_the_ol
   EXPECT_EQ(1001, r.take_next());
 }
 
+TYPED_TEST(runq_of, a_full_ring_refuses_and_says_what_is_left_to_put) {
+  ring<TestFixture::n> r;
+  for (int i = 0; i < this->capacity; ++i) r.put(i);
+  int* gp = r.item(1000);
+  bool next = false;
+  EXPECT_FALSE(r.q.put(gp, next));
+  EXPECT_EQ(1000, r.name(gp));
+  EXPECT_EQ(TestFixture::n, r.q.length());
+  next = true;
+  EXPECT_TRUE(r.q.put(gp, next)) << "runnext was free";
+  gp = r.item(1001);
+  next = true;
+  EXPECT_FALSE(r.q.put(gp, next));
+  EXPECT_EQ(1000, r.name(gp)) << "the one that was kicked";
+  EXPECT_FALSE(next);
+  EXPECT_EQ(1001, r.take_next());
+  EXPECT_EQ(from_to(0, this->capacity - 1), r.drain());
+}
+
+// Without thieves the owner's side is plain loads and stores; the order is the same.
+TYPED_TEST(runq_of, an_owner_without_thieves_sees_the_same_queue) {
+  for (const std::uint32_t start : this->starts()) {
+    ring<TestFixture::n> r(start);
+    r.q.set_solo(true);
+    EXPECT_TRUE(r.q.empty());
+    for (int i = 0; i < this->capacity; ++i) r.put(i, true);  // each kicks the one before
+    EXPECT_EQ(this->capacity - 1, r.take_next());
+    EXPECT_EQ(-1, r.take_next());
+    r.put(500);
+    EXPECT_EQ(TestFixture::n, r.q.length());
+    std::vector<int> expected = from_to(0, this->capacity / 2 - 1);
+    expected.push_back(501);
+    EXPECT_EQ(expected, r.put_full(501));
+    expected = from_to(this->capacity / 2, this->capacity - 2);
+    expected.push_back(500);
+    EXPECT_EQ(expected, r.drain());
+    EXPECT_EQ(-1, r.take());
+    EXPECT_TRUE(r.q.empty());
+  }
+}
+
 TYPED_TEST(runq_of, a_batch_is_appended_as_far_as_there_is_room) {
   for (const std::uint32_t start : this->starts()) {
     ring<TestFixture::n> r(start);
@@ -282,7 +323,7 @@ struct arena {
     for (int i = 0; i < items; ++i) {
       mix = mix * 1664525 + 1013904223;
       typename queue::spill out;
-      if (owner.put(&got[i], (mix >> 28) < 6, out)) {
+      if (owner.put_or_spill(&got[i], (mix >> 28) < 6, out)) {
         for (std::uint32_t k = 0; k < out.n; ++k) count(out.item[k]);
       }
       if ((mix >> 24) % 4 == 0) {

@@ -44,7 +44,14 @@ TEST(sematable, neighbouring_words_are_in_different_buckets_and_every_bucket_is_
 TEST(sematable, an_empty_bucket_knows_nobody) {
   sema_bucket b;
   EXPECT_EQ(nullptr, b.front(address(0)));
+  EXPECT_TRUE(b.empty());
   EXPECT_TRUE(b.check());
+  waiters w(1);
+  b.push_back(w.on(0, address(0)), 0);
+  EXPECT_FALSE(b.empty());
+  EXPECT_EQ(nullptr, b.front(address(1)));
+  b.remove(&w.all[0]);
+  EXPECT_TRUE(b.empty());
 }
 
 TEST(sematable, waiters_of_an_address_are_first_in_first_out) {
@@ -132,7 +139,8 @@ TEST(sematable, a_removed_waiter_points_to_nobody) {
   for (std::size_t i = 0; i < 3; ++i) {
     const sudog& sg = w.all[i];
     b.remove(&w.all[i]);
-    for (const sudog* link : {sg.next, sg.prev, sg.tail, sg.parent, sg.left, sg.right}) EXPECT_EQ(nullptr, link);
+    for (const sudog* link : {sg.next, sg.prev, sg.parent, sg.left, sg.right}) EXPECT_EQ(nullptr, link);
+    EXPECT_TRUE(sg.tail == nullptr || sg.tail == &sg);
   }
 }
 
@@ -200,6 +208,7 @@ void random_operations(std::uint32_t seed, std::uintptr_t addresses, std::uint32
       forget(sg);
     }
     ASSERT_TRUE(b.check()) << "seed " << seed << " step " << step;
+    ASSERT_EQ(reference.empty(), b.empty());
     for (std::uintptr_t i = 0; i < addresses; ++i) {
       const auto at = reference.find(address(i));
       ASSERT_EQ(at == reference.end() ? nullptr : at->second.front(), b.front(address(i)))

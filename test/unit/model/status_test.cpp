@@ -97,6 +97,14 @@ TEST(status, only_a_waiting_one_can_be_locked) {
   }
 }
 
+TEST(status, lock_waiting_refuses_what_does_not_wait) {
+  for (const status real : all_states) {
+    door d(real);
+    EXPECT_EQ(real == status::waiting, d.word.lock_waiting());
+    EXPECT_EQ(real, d.word.get());
+  }
+}
+
 TEST(status, a_locked_one_cannot_be_locked_again) {
   door d(status::waiting);
   ASSERT_TRUE(d.word.try_lock_waiting());

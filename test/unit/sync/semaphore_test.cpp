@@ -79,7 +79,7 @@ TEST(semaphore, a_release_beyond_the_maximum_throws_with_the_numbers_and_changes
   EXPECT_THROW(s.release(), weft::error);
 }
 
-TEST(semaphore, DISABLED_a_release_beyond_the_maximum_throws_also_when_somebody_waits) {
+TEST(semaphore, a_release_beyond_the_maximum_throws_also_when_somebody_waits) {
   with_procs(1, [] {
     weft::semaphore s(0);
     bool got = false;

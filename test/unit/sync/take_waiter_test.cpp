@@ -161,7 +161,7 @@ TEST(take_waiter, against_a_release_to_a_goroutine_either_the_permit_or_the_time
 
 // Somebody who only looks (a dump, a taker with an old number) has the status locked for a moment. A timeout that
 // comes in that moment must not be lost: nobody would repeat it.
-TEST(take_waiter, DISABLED_is_not_lost_while_another_has_the_status_locked) {
+TEST(take_waiter, is_not_lost_while_another_has_the_status_locked) {
   weft::semaphore s(0);
   std::thread waiter([&] { s.acquire(); });
   wait_id w;

@@ -299,7 +299,7 @@ TEST(wait_group, after_the_last_waiter_has_timed_out_the_counter_goes_on) {
 
 // The last done() has made the counter zero and has not released anybody yet; the only waiter times out, and a new
 // round begins with a waiter of its own. That one waits for the new round, not for the old.
-TEST(wait_group, DISABLED_the_waiter_of_a_new_round_is_not_released_by_the_old_one) {
+TEST(wait_group, the_waiter_of_a_new_round_is_not_released_by_the_old_one) {
   using namespace weft::rt;
   weft::wait_group wg;
   wg.add(1);

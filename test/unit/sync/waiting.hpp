@@ -1,42 +1,19 @@
-// For tests of whoever waits on an address: a runtime of one P, where the order of everything is known, and a look at
-// the word and at the queue behind it.
-//
-// One P makes the tests exact: `go(f); yield();` runs f until it parks or ends, and only then the caller again.
+// For tests of whoever waits on an address: a look at the word and at the queue behind it.
 #pragma once
-#include <gtest/gtest.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 #include "model/process.hpp"
 #include "sched/park.hpp"
+#include "unit/sched/small_runtime.hpp"
 #include "weft/weft.hpp"
 
 namespace waiting {
 
-// Runs f as main with so many Ps; afterwards nothing of the runtime is left behind.
-template <class F>
-void with_procs(int procs, F f) {
-  weft::options o;
-  o.procs = procs;
-  weft::run(o, f);
-  EXPECT_EQ(0u, weft::rt::the_process.stacks.slots_in_use()) << "a stack was not given back";
-  EXPECT_EQ(0u, weft::rt::the_process.proxies_in_use.load(weft::rt::relaxed)) << "a plain thread's g was not given back";
-}
-
-// Spawns f on one P and runs it until it parks or ends.
-template <class F>
-void go_now(F&& f) {
-  weft::go(static_cast<F&&>(f));
-  weft::yield();
-}
-
-// Gives way until it is so: for conditions that another thread brings about. A hang is for the time limit of the run.
-template <class Condition>
-void until(Condition c) {
-  while (!c()) weft::yield();
-}
+using small_runtime::go_now;
+using small_runtime::until;
+using small_runtime::with_procs;
 
 // The object's only member, as others see it at this moment.
 template <class T>
