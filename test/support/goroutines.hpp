@@ -5,6 +5,7 @@
 #include "arch/getg.hpp"
 #include "model/g.hpp"
 #include "os/sys.hpp"
+#include "weft/go.hpp"
 
 namespace weft::test {
 
@@ -15,6 +16,12 @@ void spin_until(F done) {
     rt::os::pause();
     if (i % 1024 == 0) rt::os::yield_thread();
   }
+}
+
+// On a goroutine: yields until done() or until the watchdog ends the process.
+template <class F>
+void yield_until(F done) {
+  while (!done()) v0::yield();
 }
 
 // A goroutine that others can see parking. The goroutine calls here() before it waits.

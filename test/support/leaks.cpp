@@ -81,20 +81,23 @@ std::string leaked_since(const snapshot& before) {
   return text;
 }
 
-std::string grown_since(const snapshot& before, unsigned runs) {
-  // Below this a difference is noise: line buffers, malloc's per-thread caches, the records of the test framework.
-  constexpr std::uint64_t heap_noise = 16 << 10;
-  constexpr std::uint64_t mapping_noise = 256;
-  const snapshot now = take_snapshot();
+std::string grown_in_each_run(const std::vector<snapshot>& after) {
+  // Fewer runs prove nothing: a cache may have filled up a little more in each.
+  if (after.size() < 4) return {};
+  auto leaked = [&](std::uint64_t snapshot::*what, std::uint64_t each, std::uint64_t all) -> std::uint64_t {
+    for (std::size_t i = 1; i < after.size(); ++i) {
+      if (after[i].*what < after[i - 1].*what + each) return 0;
+    }
+    const std::uint64_t growth = after.back().*what - after.front().*what;
+    return growth > all ? growth : 0;
+  };
+  const std::string runs = " more after " + std::to_string(after.size() - 1) + " runs";
   std::string text;
-  if (now.heap > before.heap + heap_noise) {
-    text = "heap: " + std::to_string(now.heap - before.heap) + " bytes more in use after " + std::to_string(runs) +
-           " runs";
+  if (const std::uint64_t n = leaked(&snapshot::heap, 512, 16 << 10)) {
+    text = "heap: " + std::to_string(n) + " bytes" + runs;
   }
-  if (now.mappings > before.mappings + mapping_noise) {
-    text += text.empty() ? "" : ", ";
-    text +=
-        "mappings: " + std::to_string(now.mappings - before.mappings) + " more after " + std::to_string(runs) + " runs";
+  if (const std::uint64_t n = leaked(&snapshot::mappings, 1, 64)) {
+    text += (text.empty() ? "" : ", ") + ("mappings: " + std::to_string(n) + runs);
   }
   return text;
 }

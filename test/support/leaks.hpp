@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace weft::test {
 
@@ -21,9 +22,10 @@ snapshot take_snapshot();
 // is still in /proc for a moment, so threads and descriptors are looked at again, for a while, before they count.
 std::string leaked_since(const snapshot& before);
 
-// The same for what grows with use and never shrinks by itself: the heap (caches of malloc's and stdio's) and
-// mappings. `runs`: how many runs lie between the snapshots; a leak is one that each of them has paid for.
-std::string grown_since(const snapshot& before, unsigned runs);
+// The same for what grows with use and does not shrink by itself, so that only growth in each run is a leak: heap, of which
+// malloc keeps some in caches of its own, and mappings. `after` holds a snapshot after each run of the same thing, the
+// first of which has filled the caches.
+std::string grown_in_each_run(const std::vector<snapshot>& after);
 
 std::uint64_t count_threads();
 std::uint64_t count_fds();

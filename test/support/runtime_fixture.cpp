@@ -103,9 +103,10 @@ void for_each_case(const std::function<void(const run_case&)>& body, const run_o
   const unsigned seeds =
       static_cast<unsigned>(number_from_env("TEST_SEEDS", seeded ? 1 : (o.seeds != 0 ? o.seeds : 3)));
   const auto timeout = static_cast<unsigned>(number_from_env("TEST_TIMEOUT", 60));
-  std::optional<snapshot> warm;  // after the first run: caches are filled, tables are made
-  unsigned runs = 0;
-  for (int procs : procs_of(o)) {
+  const std::vector<int> procs_list = procs_of(o);
+  std::vector<snapshot> after;
+  after.reserve(procs_list.size() * seeds);  // here: its own memory must not count
+  for (int procs : procs_list) {
     for (unsigned i = 0; i < seeds; ++i) {
       const run_case c{procs, first + i};
       set_replay_line(replay_of(c));
@@ -118,15 +119,10 @@ void for_each_case(const std::function<void(const run_case&)>& body, const run_o
         return;
       }
       if (::testing::Test::IsSkipped()) return;
-      if (warm) {
-        ++runs;
-      } else {
-        warm = take_snapshot();
-      }
+      after.push_back(take_snapshot());
     }
   }
-  if (!warm || runs == 0) return;
-  if (const std::string text = grown_since(*warm, runs); !text.empty()) {
+  if (const std::string text = grown_in_each_run(after); !text.empty()) {
     ADD_FAILURE() << "leaked: " << text;
     // One case does not show it: all of them again.
     set_replay_line("TEST_SEED=" + std::to_string(first) + " TEST_SEEDS=" + std::to_string(seeds) + ' ' + this_test());

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "support/build.hpp"
+#include "support/goroutines.hpp"
 #include "support/leaks.hpp"
 #include "support/replay.hpp"
 #include "weft/weft.hpp"
@@ -43,11 +44,5 @@ struct run_options {
 void for_each_case(const std::function<void(const run_case&)>& body, const run_options& o = {});
 // One case of it, with its leak check; reports on the calling thread.
 void for_one_case(const run_case& c, const std::function<void(const run_case&)>& body, const run_options& o = {});
-
-// On a goroutine: yields until done() or until the watchdog ends the process.
-template <class F>
-void yield_until(F done) {
-  while (!done()) weft::yield();
-}
 
 }  // namespace weft::test

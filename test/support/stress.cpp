@@ -1,0 +1,74 @@
+#include "support/stress.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "support/leaks.hpp"
+
+namespace weft::test {
+namespace {
+
+constexpr unsigned hang_seconds = 60;
+
+snapshot before;
+
+}  // namespace
+
+stress::stress(const char* name)
+    : name_(name),
+      seed_(number_from_env("TEST_SEED", rt::os::random_seed() % 1'000'000'000 + 1)),
+      random_(seed_),
+      end_(rt::os::now() + static_cast<std::int64_t>(number_from_env("TEST_SECONDS", 3)) * 1'000'000'000) {
+  std::printf("%s: TEST_SEED=%llu\n", name, static_cast<unsigned long long>(seed_));
+  std::fflush(stdout);
+  set_replay_line("TEST_SECONDS=" + std::to_string(number_from_env("TEST_SECONDS", 3)) +
+                  " TEST_SEED=" + std::to_string(seed_) + ' ' + executable());
+  set_watchdog(hang_seconds);
+}
+
+bool stress::more() {
+  set_watchdog(hang_seconds);
+  if (rt::os::now() >= end_) return false;
+  ++rounds_;
+  return true;
+}
+
+int stress::any_procs(int least) {
+  constexpr int counts[] = {1, 2, 2, 3, 3, 4, 8};
+  int n;
+  do {
+    n = counts[random_.below(sizeof counts / sizeof counts[0])];
+  } while (n < least);
+  return n;
+}
+
+options stress::any_options(int least_procs) {
+  options o;
+  o.procs = any_procs(least_procs);
+  return o;
+}
+
+void stress::before_run() {
+  ::setenv("WEFT_DEBUG", ("seed=" + std::to_string(random_.next_seed())).c_str(), 1);
+  before = take_snapshot();
+}
+
+void stress::after_run() {
+  if (const std::string text = leaked_since(before); !text.empty()) stress_failed("leaked: " + text);
+}
+
+int stress::finish(const char* what, std::uint64_t count) {
+  clear_watchdog();
+  std::printf("%s: %llu rounds, %llu %s, no failure\n", name_, static_cast<unsigned long long>(rounds_),
+              static_cast<unsigned long long>(count), what);
+  return 0;
+}
+
+void stress_failed(const std::string& what) {
+  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
+  print_replay_sig();
+  print_state_sig();
+  std::_Exit(1);
+}
+
+}  // namespace weft::test
