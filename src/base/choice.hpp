@@ -18,7 +18,10 @@ struct strategy {
 
 class chooser {
  public:
-  void seed(std::uint64_t s) { state_ = s * 0x9e3779b97f4a7c15u + 1; }
+  void seed(std::uint64_t s) {
+    state_ = s * 0x9e3779b97f4a7c15u + 1;
+    if (state_ == 0) state_ = 1;  // the one state that would stay
+  }
   void set_strategy(strategy* s) { strategy_ = s; }
 
   std::uint32_t operator()(site where, std::uint32_t n) {

@@ -14,23 +14,34 @@ namespace {
 // One cache line, so that reading a descriptor costs one miss.
 constexpr std::size_t descriptor_bytes = 64;
 static_assert(sizeof(stack) <= descriptor_bytes);
+// Where the frames begin differs from slot to slot, in two ways. By lines within the page, or the first frames
+// of all stacks would compete for the same sets of the caches. And by pages in the large classes, or all of
+// them would compete for a few sets of the TLB, which picks by low bits of the page number: 1000 goroutines
+// that yield in turn took 14 % longer. The pages above are never touched: they cost addresses, no memory.
 constexpr std::size_t colours = 16;
 constexpr std::size_t colour_bytes = 64;
+constexpr std::size_t page_colours[stack_classes] = {1, 1, 8, 8, 8};
 
 // Guards of so much address space are installed at once to begin with: a small program pays for few.
 constexpr std::size_t first_guarded_bytes = std::size_t{4} << 20;
 constexpr std::uint32_t first_guards = 16;
 
+std::uintptr_t slot_number(std::uintptr_t slot, int size_class) { return slot / stack_class_bytes[size_class]; }
+
+std::uintptr_t top_of(std::uintptr_t slot, int size_class) {
+  return slot + stack_class_bytes[size_class] - slot_number(slot, size_class) % page_colours[size_class] * 4096;
+}
+
 stack* descriptor_of(std::uintptr_t slot, int size_class) {
-  return reinterpret_cast<stack*>(slot + stack_class_bytes[size_class] - descriptor_bytes);
+  return reinterpret_cast<stack*>(top_of(slot, size_class) - descriptor_bytes);
 }
 
 // First touch of the slot's only page, which is why it is done outside the lock.
 stack* write_descriptor(std::uintptr_t slot, int size_class) {
-  const std::uintptr_t top = slot + stack_class_bytes[size_class];
+  const std::uintptr_t top = top_of(slot, size_class);
   stack* s = new (descriptor_of(slot, size_class)) stack;
   s->lo = slot + stack_guard_bytes[size_class];
-  s->sp0 = top - descriptor_bytes - slot / stack_class_bytes[size_class] % colours * colour_bytes;
+  s->sp0 = top - descriptor_bytes - slot_number(slot, size_class) / page_colours[size_class] % colours * colour_bytes;
   s->size_class = static_cast<std::uint8_t>(size_class);
   os::leak_root_add(reinterpret_cast<void*>(s->lo), top - s->lo);
   return s;
@@ -76,7 +87,8 @@ void stack_arenas::drop() {
     const std::size_t slot_bytes = stack_class_bytes[c.size_class];
     const std::size_t guard = stack_guard_bytes[c.size_class];
     for (std::uint32_t k = 0; k < c.carved.load(relaxed); ++k) {
-      os::leak_root_remove(reinterpret_cast<void*>(c.base + k * slot_bytes + guard), slot_bytes - guard);
+      const std::uintptr_t slot = c.base + k * slot_bytes;
+      os::leak_root_remove(reinterpret_cast<void*>(slot + guard), top_of(slot, c.size_class) - slot - guard);
     }
     os::unmap(reinterpret_cast<void*>(c.base), c.bytes);
   }

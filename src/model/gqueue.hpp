@@ -6,7 +6,9 @@
 //        global lock. A block names 127 goroutines in 16 lines, the gs themselves are not touched, and the
 //        one who runs them prefetches what it needs. It costs 8 bytes for each that is queued.
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "base/check.hpp"
 #include "model/g.hpp"
@@ -67,6 +69,31 @@ class gqueue {
     if (tail_ == nullptr || tail_at_ == gqueue_block::slots) grow();
     tail_->item[tail_at_++] = gp;
     ++size_;
+  }
+
+  void push_back_n(g* const* gps, std::uint32_t n) {
+    size_ += n;
+    while (n != 0) {
+      if (tail_ == nullptr || tail_at_ == gqueue_block::slots) grow();
+      const std::uint32_t k = std::min(n, gqueue_block::slots - tail_at_);
+      std::memcpy(tail_->item + tail_at_, gps, k * sizeof(g*));
+      tail_at_ += k;
+      gps += k;
+      n -= k;
+    }
+  }
+
+  // n at most size().
+  void pop_front_n(g** out, std::uint32_t n) {
+    size_ -= n;
+    while (n != 0) {
+      const std::uint32_t k = std::min(n, gqueue_block::slots - head_at_);
+      std::memcpy(out, head_->item + head_at_, k * sizeof(g*));
+      head_at_ += k;
+      out += k;
+      n -= k;
+      if (head_at_ == gqueue_block::slots || (size_ == 0 && n == 0)) retire();
+    }
   }
 
   g* pop_front() {

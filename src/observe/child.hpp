@@ -2,11 +2,10 @@
 //
 // A report is made when things are bad already: inside malloc with its lock held, without memory, on the last
 // bytes of a stack. libdw allocates, ends the process when memory is refused, needs more stack than a small
-// goroutine or a signal handler has, and meets damaged data. In a copy (clone without shared memory, on
-// a stack of its own) it may crash, hang or exit: the process itself goes on and dies as it was to die.
+// goroutine or a signal handler has, and meets damaged data. In a copy (clone without shared memory, on a stack
+// and with a malloc of its own) it may crash, hang or exit: the process itself dies as it was to die.
 //
-// Rejected: a thread (shares malloc's locks and its crash), an external tool (need not be installed), linking
-// libdw with its own allocator (it has none to give).
+// Rejected: a thread (shares malloc's locks and its crash), an external tool (need not be installed).
 #pragma once
 
 namespace weft::rt {

@@ -3,7 +3,6 @@
 #include "base/print.hpp"
 #include "mem/stack.hpp"
 #include "observe/child.hpp"
-#include "observe/private_malloc.hpp"
 #include "observe/reports.hpp"
 #include "observe/symbolize.hpp"
 #include "observe/traceback.hpp"
@@ -37,7 +36,6 @@ void print_title_sig(const g& gp, std::uintptr_t address) {
 
 bool print_with_names(void* arg) {
   const overflow& o = *static_cast<overflow*>(arg);
-  use_private_malloc();  // where that fails, names are printed if malloc happens to be free
   const symbolizer names;
   print_frames(o.frames, 0, names, &o.progress->frames);
   o.progress->frames = o.frames.size();

@@ -10,14 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "base/macros.hpp"
 #include "os/sys.hpp"
-
-#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
-
-bool weft::rt::use_private_malloc() { return false; }
-
-#else
 
 namespace weft::rt {
 namespace {
@@ -70,6 +63,13 @@ void* our_malloc(std::size_t bytes) { return allocate(header, bytes); }
 void our_free(void*) {}
 void* our_memalign(std::size_t align, std::size_t bytes) { return allocate(align, bytes); }
 
+// No exception: the rest of the report could not be made either.
+void* our_new(std::size_t bytes) {
+  void* block = our_malloc(bytes);
+  if (block == nullptr) std::abort();
+  return block;
+}
+
 void* our_calloc(std::size_t n, std::size_t bytes) {
   if (bytes != 0 && n > SIZE_MAX / bytes) return nullptr;
   return allocate(header, n * bytes);  // fresh from the system, hence zero
@@ -118,6 +118,7 @@ bool redirect(const char* name, void* itself, void* to) {
   // By name first: the address of a function in a program that is not position-independent may be its stub's.
   void* from = ::dlsym(RTLD_DEFAULT, name);
   if (from == nullptr) from = itself;
+  if (from == nullptr) return true;  // nobody has it, nobody calls it
   const std::uintptr_t page = os::page_size(), first = reinterpret_cast<std::uintptr_t>(from) & ~(page - 1);
   const std::uintptr_t last = (reinterpret_cast<std::uintptr_t>(from) + jump_bytes - 1) & ~(page - 1);
   if (::mprotect(reinterpret_cast<void*>(first), last - first + page, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
@@ -129,22 +130,34 @@ bool redirect(const char* name, void* itself, void* to) {
   return true;
 }
 
+template <class F>
+void* pointer(F* f) {
+  return reinterpret_cast<void*>(f);
+}
+
 }  // namespace
 
 bool use_private_malloc() {
   struct {
     const char* name;
-    void* itself;
+    void* itself;  // where dlsym does not see it: a static program
     void* ours;
   } const table[] = {
-      // free first: a block of ours must never meet the old one.
-      {"free", reinterpret_cast<void*>(&std::free), reinterpret_cast<void*>(&our_free)},
-      {"realloc", reinterpret_cast<void*>(&std::realloc), reinterpret_cast<void*>(&our_realloc)},
-      {"malloc", reinterpret_cast<void*>(&std::malloc), reinterpret_cast<void*>(&our_malloc)},
-      {"calloc", reinterpret_cast<void*>(&std::calloc), reinterpret_cast<void*>(&our_calloc)},
-      {"memalign", reinterpret_cast<void*>(&::memalign), reinterpret_cast<void*>(&our_memalign)},
-      {"aligned_alloc", reinterpret_cast<void*>(&::aligned_alloc), reinterpret_cast<void*>(&our_memalign)},
-      {"posix_memalign", reinterpret_cast<void*>(&::posix_memalign), reinterpret_cast<void*>(&our_posix_memalign)},
+      // Those first that take blocks: one of ours must never meet the old ones.
+      {"free", pointer(&std::free), pointer(&our_free)},
+      {"realloc", pointer(&std::realloc), pointer(&our_realloc)},
+      {"_ZdlPv", nullptr, pointer(&our_free)},
+      {"_ZdaPv", nullptr, pointer(&our_free)},
+      {"_ZdlPvm", nullptr, pointer(&our_free)},
+      {"_ZdaPvm", nullptr, pointer(&our_free)},
+      {"malloc", pointer(&std::malloc), pointer(&our_malloc)},
+      {"calloc", pointer(&std::calloc), pointer(&our_calloc)},
+      {"memalign", pointer(&::memalign), pointer(&our_memalign)},
+      {"aligned_alloc", pointer(&::aligned_alloc), pointer(&our_memalign)},
+      {"posix_memalign", pointer(&::posix_memalign), pointer(&our_posix_memalign)},
+      // The program or a sanitizer may have its own, which do not come to malloc.
+      {"_Znwm", nullptr, pointer(&our_new)},
+      {"_Znam", nullptr, pointer(&our_new)},
   };
   for (const auto& row : table) {
     if (!redirect(row.name, row.itself, row.ours)) return false;
@@ -153,5 +166,3 @@ bool use_private_malloc() {
 }
 
 }  // namespace weft::rt
-
-#endif

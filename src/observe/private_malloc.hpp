@@ -1,18 +1,19 @@
-// private_malloc: a malloc that nobody holds the lock of, for the copy of a process that overflowed a stack.
+// private_malloc: a malloc that nobody holds the lock of, for the copy of a process that reports its death (child.hpp).
 //
-// A recursion that allocates dies inside malloc more often than not: malloc's frames are the deepest. The copy
-// has the arena's lock as it was, held for ever, and everything that could give names allocates. So the copy,
-// which lives for a moment and has one thread, gets another malloc: a jump is written over the first bytes
-// of malloc, free and their like. Only its own pages change; the process itself never does this.
+// Everything that could give names allocates, and malloc is what the copy cannot count on: another thread that
+// was inside malloc holds the lock for ever there, and a recursion that allocates dies inside malloc more often
+// than not, for its frames are the deepest. So the copy, which lives for a moment and has one thread, gets
+// another malloc: a jump is written over the first bytes of malloc, free and their like. Only its own pages
+// change; the process itself never does this.
 //
-// Rejected: pthread_create for a thread with another arena (it allocates first), dlmopen for another libc (the
-// same), an allocator linked into the program (not a library's business), names without lines from a reader of
-// our own (longer than this, and less).
+// Rejected: fork (its handlers wait for malloc's lock), pthread_create for a thread with another arena (allocates
+// first), dlmopen for another libc (the same), an allocator linked into the program (not a library's
+// business), names without lines from a reader of our own (longer than this, and less).
 #pragma once
 
 namespace weft::rt {
 
-// False: not done (a sanitizer's malloc, a system that forbids to write code); malloc is as it was.
+// False: the system forbids to write code. Then malloc is as it was.
 bool use_private_malloc();
 
 }  // namespace weft::rt

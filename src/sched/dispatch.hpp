@@ -24,6 +24,12 @@ inline void begin_run(m* mp, g* gp, bool inherit) {
   }
 }
 
+// After work was submitted by the holder of a P.
+inline void wakep_from_p(p* pp) {
+  // The only P is the caller's: there is none to wake a thread for.
+  if (pp->rt->nprocs != 1) wakep(pp->rt);
+}
+
 inline void runqput(p* pp, g* gp, bool next) {
   if (!pp->q.put(gp, next)) [[unlikely]]
     runqput_slow(pp, gp, next);
@@ -55,8 +61,7 @@ inline void prefetch_behind(p* pp) {
 // end slices for ever (Go 52934).
 inline g* runqget(p* pp, bool& inherit) {
   if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed)) [[unlikely]] {
-    pp->slice_over.store(false, relaxed);
-    if (g* gp = pp->q.take_next()) runqput(pp, gp, false);
+    end_slice(pp);
   } else if (g* gp = pp->q.take_next()) {
     ++pp->hops;
     inherit = true;
@@ -69,7 +74,7 @@ inline g* runqget(p* pp, bool& inherit) {
 }
 
 // The next one of this P, or null when schedule() must look, or decide.
-inline g* pick_local(m* mp, bool& inherit) {
+[[gnu::always_inline]] inline g* pick_local(m* mp, bool& inherit) {
   p* pp = mp->p;
   sched_t* rt = mp->rt;
   if (rt->attention.load(relaxed) != 0) [[unlikely]]

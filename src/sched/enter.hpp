@@ -28,52 +28,47 @@ namespace weft::rt {
 // E3 found a word that is not `none`: undoes a pending one, or waits until the goroutine has a P again.
 void enter_slow(g* gp);
 
-// The scope of a runtime call on a goroutine. Nests: the flag is put back as it was found.
+// E1 to E3; returns the flag as it was found. Also for scopes that park: those leave by another m than they came.
+inline std::uint32_t door_in(g* gp, m* mp) {
+  const std::uint32_t saved = mp->in_runtime.load(relaxed);
+  mp->in_runtime.store(1, relaxed);  // order: enter.door
+  compiler_barrier();
+  if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
+    enter_slow(gp);
+  return saved;
+}
+
+// E4.
+inline void door_out(m* mp, std::uint32_t saved) {
+  compiler_barrier();
+  mp->in_runtime.store(saved, release);  // order: enter.leave
+}
+
+// The scope of a runtime call that does not park: the goroutine leaves on the thread it came on, because the slow
+// path ties it to its M. Nests: the flag is put back as it was found.
 class enter {
  public:
-  explicit enter(g* gp) : gp_(gp) {
-    m* mp = gp->m;
-    saved_ = mp->in_runtime.load(relaxed);
-    mp->in_runtime.store(1, relaxed);  // order: enter.door
-    compiler_barrier();
-    if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
-      enter_slow(gp);
-  }
-  ~enter() {
-    compiler_barrier();
-    gp_->m->in_runtime.store(saved_, release);  // order: enter.leave
-  }
+  explicit enter(g* gp) : mp_(gp->m), saved_(door_in(gp, mp_)) {}
+  ~enter() { door_out(mp_, saved_); }
   enter(const enter&) = delete;
   enter& operator=(const enter&) = delete;
 
  private:
-  g* gp_;
+  m* mp_;
   std::uint32_t saved_;
 };
 
-// The same for a caller that may be a plain thread, which has no door.
-class enter_if {
+// The scope of one that may park: m is asked for again at the end.
+class enter_and_park {
  public:
-  explicit enter_if(g* gp) : gp_(gp) {
-    if (gp == nullptr) return;
-    m* mp = gp->m;
-    saved_ = mp->in_runtime.load(relaxed);
-    mp->in_runtime.store(1, relaxed);
-    compiler_barrier();
-    if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
-      enter_slow(gp);
-  }
-  ~enter_if() {
-    if (gp_ == nullptr) return;
-    compiler_barrier();
-    gp_->m->in_runtime.store(saved_, release);
-  }
-  enter_if(const enter_if&) = delete;
-  enter_if& operator=(const enter_if&) = delete;
+  explicit enter_and_park(g* gp) : gp_(gp), saved_(door_in(gp, gp->m)) {}
+  ~enter_and_park() { door_out(gp_->m, saved_); }
+  enter_and_park(const enter_and_park&) = delete;
+  enter_and_park& operator=(const enter_and_park&) = delete;
 
  private:
   g* gp_;
-  std::uint32_t saved_ = 0;
+  std::uint32_t saved_;
 };
 
 }  // namespace weft::rt

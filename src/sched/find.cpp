@@ -85,7 +85,7 @@ g* globrunqget_batch(m* mp) {
   if (n > sizes::runq / 2) n = sizes::runq / 2;
   g* first = rt->runq.pop_front();
   g* rest[sizes::runq / 2];
-  for (std::uint32_t i = 0; i + 1 < n; ++i) rest[i] = rt->runq.pop_front();
+  rt->runq.pop_front_n(rest, n - 1);
   if (mp->p->q.put_batch(rest, n - 1) != n - 1) fatal("sched: no room for a batch from the global queue");
   rt->runq_size.store(rt->runq.size(), relaxed);
   return first;

@@ -56,14 +56,9 @@ void free_stack_after(m* mp, g*, void* st) { free_stack(mp->p, static_cast<stack
 void run_closure(g* gp) {
   const v0::detail::entry_ops* ops = gp->entry;
   gp->entry = nullptr;
-  compiler_barrier();
-  gp->m->in_runtime.store(0, release);  // order: enter.leave
+  door_out(gp->m, 0);
   ops->run(gp->closure);
-  m* mp = gp->m;
-  mp->in_runtime.store(1, relaxed);  // order: enter.door
-  compiler_barrier();
-  if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
-    enter_slow(gp);
+  door_in(gp, gp->m);
 }
 
 // gp is over. Its g can be reused from here on, by this P first.

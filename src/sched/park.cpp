@@ -115,19 +115,12 @@ void proxy_put(g* gp) {
 }
 
 void caller::come() {
-  if (self_ == nullptr) return;
-  m* mp = self_->m;
-  saved_ = mp->in_runtime.load(relaxed);
-  mp->in_runtime.store(1, relaxed);  // order: enter.door
-  compiler_barrier();
-  if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
-    enter_slow(self_);
+  if (self_ != nullptr) saved_ = door_in(self_, self_->m);
 }
 
 void caller::go() {
   if (self_ != nullptr) {
-    compiler_barrier();
-    self_->m->in_runtime.store(saved_, release);  // order: enter.leave
+    door_out(self_->m, saved_);
   } else if (proxy_ != nullptr) {
     proxy_put(proxy_);
   }
@@ -205,7 +198,7 @@ void yield() {
     os::yield_thread();
     return;
   }
-  enter inside(gp);
+  enter_and_park inside(gp);
   m* mp = gp->m;
   bool inherit = false;
   g* next = pick_local(mp, inherit);

@@ -15,6 +15,7 @@ inline spin_words spin(sched_t* rt) { return {rt->nmspinning, rt->needspinning, 
 // ---- schedule.cpp; the inline half is in dispatch.hpp
 [[noreturn]] void schedule(void* mp);             // g0's loop
 void runqput_slow(p* pp, g* gp, bool next);       // the ring is full
+void end_slice(p* pp);  // the next one begins a new slice: runnext goes to the tail
 void globrunqput(sched_t* rt, g* gp);             // under sched.lock
 
 // ---- find.cpp, steal.cpp
@@ -25,7 +26,6 @@ bool steal_step_is_good(std::uint32_t step, std::uint32_t n);
 
 // ---- wake.cpp
 void wakep(sched_t* rt);   // after work was submitted
-void wakep_from_p(p* pp);  // the same for a holder of a P
 void resetspinning(m* mp);
 void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
 void handoffp(p* pp);                            // the holder cannot run goroutines any more

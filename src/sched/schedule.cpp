@@ -50,13 +50,18 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
   }
 }
 
+void end_slice(p* pp) {
+  pp->slice_over.store(false, relaxed);
+  if (g* gp = pp->q.take_next()) runqput(pp, gp, false);
+}
+
 // The ring is full: its older half and gp go to the global queue, or a thief has made room meanwhile.
 void runqput_slow(p* pp, g* gp, bool next) {
   decltype(pp->q)::spill out;
   if (!pp->q.put_or_spill(gp, next, out)) return;
   sched_t* rt = pp->rt;
   mutex_guard guard(rt->lock);
-  for (std::uint32_t i = 0; i < out.n; ++i) rt->runq.push_back(out.item[i]);
+  rt->runq.push_back_n(out.item, out.n);
   rt->runq_size.store(rt->runq.size(), relaxed);
 }
 

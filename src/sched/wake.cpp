@@ -111,12 +111,6 @@ void wakep(sched_t* rt) {
   startm(rt, pp, true);
 }
 
-void wakep_from_p(p* pp) {
-  // The only P is the caller's: there is none to wake a thread for.
-  if (pp->rt->nprocs == 1) return;
-  wakep(pp->rt);
-}
-
 // A spinner has found work: it starts a successor, because it no longer looks for what may come next.
 void resetspinning(m* mp) {
   mp->spinning = false;

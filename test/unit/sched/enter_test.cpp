@@ -30,21 +30,20 @@ TEST(enter, nests_and_puts_the_flag_back_as_it_was) {
       {
         weft::rt::enter inner(self);
         EXPECT_EQ(1u, door_flag());
-        weft::rt::enter_if third(self);
+        weft::rt::enter third(self);
         EXPECT_EQ(1u, door_flag());
       }
       EXPECT_EQ(1u, door_flag()) << "the inner one must not open the door of the outer one";
     }
     EXPECT_EQ(0u, door_flag());
     {
-      weft::rt::enter_if only(self);
+      weft::rt::enter only(self);
       EXPECT_EQ(1u, door_flag());
     }
     EXPECT_EQ(0u, door_flag());
   });
 }
 
-TEST(enter, is_nothing_on_a_plain_thread) { weft::rt::enter_if nobody(nullptr); }
 
 TEST(enter, is_left_by_an_exception_too) {
   with_procs(1, [] {
@@ -98,7 +97,7 @@ TEST(enter, a_pending_word_is_put_back_to_none_and_keeps_its_generation) {
     { weft::rt::enter inside(weft::rt::getg()); }
     EXPECT_EQ(word, mp->revoke.load(relaxed));
     pend();
-    { weft::rt::enter_if inside(weft::rt::getg()); }
+    { weft::rt::enter inside(weft::rt::getg()); }
     EXPECT_EQ(word, mp->revoke.load(relaxed));
     pend();
     weft::yield();
