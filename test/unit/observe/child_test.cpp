@@ -4,21 +4,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
-#include "observe/private_malloc.hpp"
 #include "os/sys.hpp"
 
 namespace {
 
 using weft::rt::run_in_child_sig;
 using weft::rt::shared_page_sig;
-using weft::rt::use_private_malloc;
 
 TEST(Child, RunsOnACopy) {
   static int mine = 1;
@@ -92,7 +93,6 @@ TEST(Child, KeepsErrno) {
 // Every way to allocate, with blocks of the old malloc given to the new one.
 bool exercise(void* arg) {
   auto** old = static_cast<char**>(arg);
-  if (!use_private_malloc()) return false;
   char* grown = static_cast<char*>(std::realloc(old[0], 5000));
   if (grown == nullptr || std::string(grown) != "old block") return false;
   std::free(old[1]);
@@ -125,9 +125,6 @@ bool exercise(void* arg) {
 }
 
 TEST(PrivateMalloc, Works) {
-#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
-  GTEST_SKIP() << "a sanitizer has its own malloc";
-#endif
   char* old[2] = {static_cast<char*>(std::malloc(40)), static_cast<char*>(std::malloc(40))};
   std::snprintf(old[0], 40, "old block");
   EXPECT_TRUE(run_in_child_sig(exercise, old));
@@ -135,6 +132,35 @@ TEST(PrivateMalloc, Works) {
   EXPECT_STREQ(old[0], "old block");
   std::free(old[0]);
   std::free(old[1]);
+}
+
+// Other threads in the middle of malloc are not in the copy, but their locks are.
+TEST(PrivateMalloc, WhileOthersAllocate) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> others;
+  for (int i = 0; i < 4; ++i) {
+    others.emplace_back([&stop] {
+      while (!stop.load()) {
+        // Too large for the threads' own caches: the arena's lock is taken.
+        std::vector<std::string> v(100, std::string(3000, 'x'));
+      }
+    });
+  }
+  for (int i = 0; i < 30; ++i) {
+    char* old[2] = {static_cast<char*>(std::malloc(40)), static_cast<char*>(std::malloc(40))};
+    std::snprintf(old[0], 40, "old block");
+    EXPECT_TRUE(run_in_child_sig(
+        [](void* p) {
+          const std::string s(static_cast<char**>(p)[0]);
+          std::vector<std::string> v(1000, std::string(3000, 'x'));
+          return s == "old block" && v[999].size() == 3000;
+        },
+        old));
+    std::free(old[0]);
+    std::free(old[1]);
+  }
+  stop = true;
+  for (std::thread& t : others) t.join();
 }
 
 }  // namespace
