@@ -29,17 +29,14 @@ template <class F>
   requires std::is_invocable_v<std::decay_t<F>>
 void go(const attrs& a, F&& f) {
   using D = std::decay_t<F>;
-  if constexpr (detail::can_be_nil<D>) {
-    if (f == nullptr) detail::throw_go_of_nil();
-  }
-  using entry = detail::entry_of<D, F>;
-  if constexpr (detail::entry_inline<D>) {
-    auto* from = const_cast<std::remove_cv_t<std::remove_reference_t<F>>*>(__builtin_addressof(f));
-    detail::newproc(&entry::ops, from, a.name, a.stack_size);
+  if constexpr (std::is_function_v<std::remove_reference_t<F>>) {
+    go(a, &f);
+    return;
   } else {
-    detail::entry_guard<D> boxed{new D(static_cast<F&&>(f))};
-    detail::newproc(&entry::ops, &boxed.f, a.name, a.stack_size);
-    boxed.f = nullptr;
+    if constexpr (detail::can_be_nil<D>) {
+      if (f == nullptr) detail::throw_go_of_nil();
+    }
+    detail::start<D, F>(a.name, a.stack_size, f);
   }
 }
 

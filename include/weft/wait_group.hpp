@@ -40,7 +40,7 @@ class wait_group {
     requires std::is_invocable_v<std::decay_t<F>>
   void go(F&& f) {
     using D = std::decay_t<F>;
-    if constexpr (detail::can_be_nil<D>) {
+    if constexpr (detail::can_be_nil<D> && !std::is_function_v<std::remove_reference_t<F>>) {
       if (f == nullptr) detail::throw_go_of_nil();
     }
     struct body {

@@ -104,6 +104,20 @@ class gqueue {
     return gp;
   }
 
+  // The first goroutine that is tied to its M, or null; the others keep their order. O(size): for emergencies.
+  g* take_tied() {
+    g* found = nullptr;
+    for (std::uint32_t i = size_; i != 0; --i) {
+      g* gp = pop_front();
+      if (found == nullptr && (gp->flags & g_tied) != 0) {
+        found = gp;
+      } else {
+        push_back(gp);
+      }
+    }
+    return found;
+  }
+
   // Gives the spare blocks back to the process. The queue must be empty.
   void drop() {
     if (size_ != 0) fatal("gqueue: dropped with goroutines in it");

@@ -151,7 +151,7 @@ class runtime {
       throw std::system_error(err, std::generic_category(), text.c_str());
     }
     free_unused_stack(st);
-    launch(m0_, gp, &entry::ops, &m0_->g0, reinterpret_cast<const void*>(body.body));
+    launch(m0_, gp, &entry::ops, &m0_->g0, nullptr);
   }
 
   void live() {

@@ -115,11 +115,14 @@ int newm(m* mp) {
     while (*link != mp) link = &(*link)->alllink;
     *link = mp->alllink;
     --rt->nm;
-    rt->live_ms.fetch_sub(1, relaxed);
   }
-  mutex_guard guard(the_process.lock);
-  mp->schedlink = the_process.mfree;
-  the_process.mfree = mp;
+  {
+    mutex_guard guard(the_process.lock);
+    mp->schedlink = the_process.mfree;
+    the_process.mfree = mp;
+  }
+  // The caller is a live M, or holds `foreign`: rt outlives this. All others may be home already.
+  if (rt->live_ms.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->live_ms);  // order: rt.home
   return err;
 }
 

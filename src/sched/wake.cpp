@@ -11,25 +11,43 @@ namespace {
 
 constexpr std::int64_t no_thread_pause_ns = 100'000'000;
 
-// The system refuses a thread. Nothing is lost: the P is idle again, its work is in the global queue, where
-// every M that runs finds it, and an M that comes back from a blocking call takes the P.
+// Under sched.lock. A thread was refused a moment ago, and no M sleeps that could be woken instead.
+bool no_thread_now(sched_t* rt) {
+  return rt->midle == nullptr && rt->no_thread_until != 0 && os::now() < rt->no_thread_until;
+}
+
+// There is no thread for pp. Nothing is lost. An M whose goroutine waits for a P needs no new thread: it gets this
+// one. Else the P is idle again and its work is in the global queue, where every M that runs finds it, and an M
+// that comes back from a blocking call takes the P.
 void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
+  m* tied = nullptr;
   bool warn = false;
   std::uint32_t have = 0;
   {
     mutex_guard guard(rt->lock);
     while (g* gp = pp->q.take_next()) globrunqput(rt, gp);
     while (g* gp = pp->q.take()) globrunqput(rt, gp);
-    pidleput(rt, pp);
-    rt->no_thread_until = os::now() + no_thread_pause_ns;
+    if (g* gp = rt->runq.take_tied()) {
+      rt->runq_size.store(rt->runq.size(), relaxed);
+      tied = gp->tied;
+    } else {
+      pidleput(rt, pp);
+    }
     have = rt->nm;
-    warn = err != 0 && !rt->warned_no_thread;
-    if (warn) rt->warned_no_thread = true;
+    if (err != 0) {
+      rt->no_thread_until = os::now() + no_thread_pause_ns;
+      warn = !rt->warned_no_thread;
+      rt->warned_no_thread = true;
+    }
     // Inside the lock: whoever drops a P next must see either no spinner or needspinning.
     if (spinning) {
       rt->needspinning.store(1, relaxed);
       if (rt->nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
     }
+  }
+  if (tied != nullptr) {
+    tied->nextp = pp;
+    tied->park.wakeup();
   }
   if (warn) {
     line{}
@@ -99,7 +117,7 @@ p* pidleget_spinning(sched_t* rt) {
 void wakep(sched_t* rt) {
   if (!claim_wake(spin(rt))) return;
   rt->lock.lock();
-  p* pp = pidleget_spinning(rt);
+  p* pp = no_thread_now(rt) ? nullptr : pidleget_spinning(rt);
   if (pp == nullptr) {
     // Before the unlock: an M that drops its P in between would see a spinner that does not exist, and
     // needspinning may be gone by then (RELIABILITY, bug 27).
@@ -123,7 +141,7 @@ void startm(sched_t* rt, p* pp, bool spinning) {
   rt->lock.lock();
   m* mp = rt->midle;
   if (mp == nullptr) {
-    if (rt->no_thread_until != 0 && os::now() < rt->no_thread_until) {
+    if (no_thread_now(rt)) {
       rt->lock.unlock();
       no_thread_for(rt, pp, spinning, 0);
       return;

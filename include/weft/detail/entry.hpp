@@ -79,6 +79,20 @@ inline constexpr std::size_t default_stack = static_cast<std::size_t>(-1);
 WEFT_EXPORT void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size);
 [[noreturn]] WEFT_EXPORT void throw_go_of_nil();
 
+// `f` is the argument itself: taken as an lvalue, moved from if F says that it was none.
+template <class D, class F>
+void start(text name, std::size_t stack_size, std::remove_reference_t<F>& f) {
+  using entry = entry_of<D, F>;
+  if constexpr (entry_inline<D>) {
+    newproc(&entry::ops, const_cast<std::remove_cv_t<std::remove_reference_t<F>>*>(__builtin_addressof(f)), name,
+            stack_size);
+  } else {
+    entry_guard<D> boxed{new D(static_cast<F&&>(f))};
+    newproc(&entry::ops, &boxed.f, name, stack_size);
+    boxed.f = nullptr;
+  }
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace weft
