@@ -14,13 +14,15 @@ static_assert(sizeof(gobuf) == 8 && offsetof(gobuf, sp) == 0, "switch.S reads go
 extern "C" {
 // Saves the caller's context in *from and continues *to, where it was saved. A balanced call and return:
 // the return-address predictor of the CPU stays right (LIMITS 1: a jump costs 3 to 8 times more at depth).
-void weft_switch(gobuf* from, gobuf* to) noexcept;
+// Returns, on the side that goes on, what the side that left passed: nobody else can tell it as cheaply on
+// which thread it is now.
+void* weft_switch(gobuf* from, gobuf* to, void* pass = nullptr) noexcept;
 // Saves the caller's context in *from and calls fn(arg) on top of the same stack; fn never returns.
 // weft_gogo(from) later makes this call return.
 void weft_call_saving(gobuf* from, void (*fn)(void*), void* arg) noexcept;
 // Continues *to and forgets the caller.
 [[noreturn]] void weft_gogo(gobuf* to) noexcept;
-// Where a fresh stack begins: calls weft_goroutine_base, which never returns. Unwinders end here.
+// Where a fresh stack begins: calls weft_goroutine_base(passed), which never returns. Unwinders end here.
 void weft_goroutine_start() noexcept;
 }
 

@@ -34,8 +34,8 @@ struct alignas(64) g {
   status_word status;
   wait_reason reason = wait_reason::none;  // why it waits; written before the park
   std::uint8_t stack_class = 0;
-  std::uint8_t flags = 0;  // what is rare, in one byte that every path sees
-  bool on_list = false;    // token: in a glist
+  std::uint8_t flags = 0;                        // what is rare, in one byte that every path sees
+  bool on_list = false;                          // token: in a glist
   const v0::detail::entry_ops* entry = nullptr;  // null once it has run
   std::uint64_t goid = 0;
   rt::stack* stack = nullptr;  // bound at the first run
@@ -45,10 +45,10 @@ struct alignas(64) g {
   alignas(16) unsigned char closure[v0::detail::entry_bytes] = {};
   // ---- its life
   eh_globals eh;
-  sched_t* rt = nullptr;    // its runtime; kept while it is dead and in that runtime's caches
-  rt::m* tied = nullptr;    // with g_tied: must be resumed on this M, because it came back without a P
-  char* name = nullptr;     // with g_named: malloc'ed
-  g* schedlink = nullptr;   // list link; owner: the list's lock or owner
+  sched_t* rt = nullptr;        // its runtime; kept while it is dead and in that runtime's caches
+  rt::m* tied = nullptr;        // with g_tied: must be resumed on this M, because it came back without a P
+  char* name = nullptr;         // with g_named: malloc'ed
+  g* schedlink = nullptr;       // list link; owner: the list's lock or owner
   sudog* waiting = nullptr;     // the wait it is parked in; stable while waiting
   std::uint32_t wait_seq = 0;   // counts waits, so that a late taker knows its own from the next
   std::uint32_t is_thread = 0;  // a plain thread's proxy: readied by a futex wake

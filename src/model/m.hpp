@@ -37,7 +37,6 @@ struct alignas(64) m {
   void (*after)(m* mp, g* left, void* arg) = nullptr;
   g* after_g = nullptr;
   void* after_arg = nullptr;
-  void (*commit)(void* arg) = nullptr;  // of a park
 
   // ---- scheduling
   rt::p* nextp = nullptr;  // the P that whoever woke it has given it
@@ -56,9 +55,9 @@ struct alignas(64) m {
   std::uint32_t id = 0;
   std::uint64_t tid = 0;
   os::thread thread;
-  void* g0_fake_stack = nullptr; // AddressSanitizer's, in its builds
-  os::stack_bounds g0_stack;  // known in AddressSanitizer builds only
-  void* g0_fiber = nullptr;   // ThreadSanitizer's, in its builds
+  void* g0_fake_stack = nullptr;  // AddressSanitizer's, in its builds
+  os::stack_bounds g0_stack;      // known in AddressSanitizer builds only
+  void* g0_fiber = nullptr;       // ThreadSanitizer's, in its builds
   void* signal_stack = nullptr;
   eh_globals thread_eh;    // the exceptions of the thread that called run, while it is an M
   m* schedlink = nullptr;  // idle list, or free list of the process

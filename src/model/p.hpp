@@ -42,7 +42,7 @@ struct alignas(64) p {
   alignas(64) runq<g, sizes::runq> q;
 
   // ---- the holder's again
-  g* gfree[sizes::gfree_high] = {};         // dead gs, last in first out; no chain, so that they can be prefetched
+  g* gfree[sizes::gfree_high] = {};  // dead gs, last in first out; no chain, so that they can be prefetched
 };
 
 // The counters have one writer, the holder: no RMW needed.

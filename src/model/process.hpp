@@ -26,8 +26,8 @@ struct process {
   mutex lock;          // what follows
   g* gfree = nullptr;  // dead gs of ended runtimes, and proxies of plain threads at rest
   m* mfree = nullptr;
-  void* qfree = nullptr;           // blocks of global queues at rest
-  bool booted = false;  // the parts that need the system are set up
+  void* qfree = nullptr;  // blocks of global queues at rest
+  bool booted = false;    // the parts that need the system are set up
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};

@@ -54,7 +54,8 @@ class runq {
     }
     const std::uint32_t h = head_.load(acquire);  // order: runq.consume
     const std::uint32_t t = tail_.load(relaxed);
-    if (t - h >= N) [[unlikely]] return false;
+    if (t - h >= N) [[unlikely]]
+      return false;
     slot_[t % N].store(gp, relaxed);
     tail_.store(t + 1, release);  // order: runq.publish
     return true;
@@ -95,13 +96,14 @@ class runq {
     return nullptr;
   }
 
-  // Owner. The oldest of the ring, or null.
-  [[nodiscard]] T* take() {
+  // Owner. The oldest of the ring, or null. `behind` is how many it leaves there.
+  [[nodiscard]] T* take(std::uint32_t& behind) {
     for (;;) {
       std::uint32_t h = head_.load(acquire);  // order: runq.consume
       const std::uint32_t t = tail_.load(relaxed);
       if (t == h) return nullptr;
       T* gp = slot_[h % N].load(relaxed);
+      behind = t - h - 1;
       if (solo_) {
         head_.store(h + 1, release);  // order: runq.consume
         return gp;
@@ -110,6 +112,10 @@ class runq {
       if (head_.compare_exchange_strong(h, h + 1, release, relaxed)) [[likely]]
         return gp;
     }
+  }
+  [[nodiscard]] T* take() {
+    std::uint32_t behind;
+    return take(behind);
   }
 
   // Thief. Takes half of this ring, rounded up, into the thief's own empty-enough ring behind its tail, all but

@@ -25,17 +25,19 @@ enum class wait_result : std::uint8_t {
 using taken_fn = void (*)(sudog* sg, glist& ready);
 
 struct sudog {
-  g* gp = nullptr;
-  const void* addr = nullptr;  // what it waits on: the key of the semaphore table
+  sudog() {}  // what a queue fills in when it takes the sudog is left open: this is on every slow path
+
+  g* gp;
+  const void* addr;  // what it waits on: the key of the semaphore table
   // Waiters of the same address, oldest first; the first is the node of the treap and knows the last.
-  sudog* next = nullptr;
-  sudog* prev = nullptr;
-  sudog* tail = nullptr;
+  sudog* next;
+  sudog* prev;
+  sudog* tail;
   // The treap of distinct addresses: valid in the first waiter of an address.
-  sudog* parent = nullptr;
-  sudog* left = nullptr;
-  sudog* right = nullptr;
-  std::uint32_t ticket = 0;
+  sudog* parent;
+  sudog* left;
+  sudog* right;
+  std::uint32_t ticket;
   wait_result result = wait_result::pending;
   bool queued = false;     // token: in a queue; changed under its lock only
   std::int64_t since = 0;  // when a mutex waiter began to wait

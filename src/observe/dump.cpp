@@ -56,12 +56,34 @@ void for_each_alive(const dump& d, F f) {
   if (w.n > most) line{}.text("\n...").number(w.n - most).text(" more goroutines...\n").flush_sig();
 }
 
+// The frames of a wait, from the public function on: what is below it is ours and the same for all.
+std::size_t first_of_user(const stack_frames& frames, const symbolizer& names) {
+  std::size_t n = 0;
+  while (n < frames.size() &&
+         names.look_up(frames.at(n).look_up()).calls.back().function.substr(0, 10) == "weft::rt::") {
+    ++n;
+  }
+  return n;
+}
+
 std::size_t after_fatal(const stack_frames& frames, const symbolizer& names) {
   for (std::size_t i = 0; i < frames.size() && i < 8; ++i) {
     const std::string_view function = names.look_up(frames.at(i).look_up()).calls.back().function;
     if (function.substr(0, 16) == "weft::rt::fatal(") return i + 1;
   }
   return 0;
+}
+
+// Of a goroutine that is not the current one.
+void print_stack(const g& gp, const symbolizer& names) {
+  const status s = gp.status.get();
+  if (s == status::running || s == status::detached) {
+    write_stderr("\tgoroutine running on other thread; stack unavailable\n");
+    return;
+  }
+  static stack_frames frames;
+  if (gp.stack != nullptr && frames.take_parked(gp, names))
+    print_frames(frames, first_of_user(frames, names), names, nullptr);
 }
 
 bool print_with_names(void* arg) {
@@ -79,6 +101,7 @@ bool print_with_names(void* arg) {
     print_title(gp);
     d.progress->goroutines = i;
     if (gp.is_thread != 0) return;
+    print_stack(gp, names);
     creator& by = creators[gp.gopc];
     if (by.function.empty()) by = find_creator(gp, names);
     write_stderr(creator_text(gp, by));

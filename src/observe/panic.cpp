@@ -136,7 +136,7 @@ std::string title(const panic& p, const unwinding& seen) {
 
 // In the copy of the process.
 bool print_with_names(void* arg) {
-  const panic& p = *static_cast<panic*>(arg);
+  panic& p = *static_cast<panic*>(arg);
   const bool has_exception = p.exceptions.n > 0 || p.foreign;
   // The most important lines come before what may go wrong.
   if (has_exception) {
@@ -144,6 +144,7 @@ bool print_with_names(void* arg) {
     p.progress->title = true;
   }
   const symbolizer names;
+  p.frames.go_on(names);
   unwinding seen;
   const std::size_t from = machinery(p.frames, names, &seen);
   if (!has_exception) {

@@ -5,6 +5,7 @@
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -55,7 +56,8 @@ struct symbolizer::libdw {
   X(dwfl_module_addrdie) X(dwfl_module_nextcu) X(dwarf_haspc) X(dwarf_getsrc_die) X(dwarf_linesrc)            \
   X(dwarf_lineno) X(dwarf_child) X(dwarf_siblingof) X(dwarf_hasattr) X(dwarf_getscopes_die) X(dwarf_tag)      \
   X(dwarf_diename) X(dwarf_attr) X(dwarf_attr_integrate) X(dwarf_formstring) X(dwarf_formudata)               \
-  X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc)
+  X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc) X(dwfl_attach_state) X(dwfl_getthread_frames)    \
+  X(dwfl_thread_state_registers) X(dwfl_thread_state_register_pc) X(dwfl_frame_pc)
 // clang-format on
 #define MEMBER(name) decltype(&::name) name = nullptr;
   EACH_FUNCTION(MEMBER)
@@ -239,6 +241,72 @@ struct symbolizer::libdw {
     }
   }
 
+  // ---- walking
+
+  bool attached = false;
+  Dwfl_Thread_Callbacks threads{};
+
+  struct walking {
+    const libdw* self;
+    const cpu_state* from;
+    bool (*step)(std::uintptr_t, void*);
+    void* arg;
+    bool first = true;
+  };
+  walking now{};
+
+  // The stack may be damaged: read by the kernel, which says so.
+  static bool read_word(Dwfl*, Dwarf_Addr at, Dwarf_Word* out, void*) {
+    iovec to{out, sizeof *out};
+    iovec from{reinterpret_cast<void*>(at), sizeof *out};
+    return ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) == static_cast<ssize_t>(sizeof *out);
+  }
+
+  static bool set_registers(Dwfl_Thread* thread, void* arg) {
+    const walking& w = *static_cast<walking*>(arg);
+    const cpu_state& s = *w.from;
+#if defined(__x86_64__)
+    // DWARF's numbers: 3 rbx, 6 rbp, 7 rsp, 12 to 15 r12 to r15.
+    const Dwarf_Word rbx = s.rbx, rbp_rsp[] = {s.rbp, s.sp}, r12[] = {s.r12, s.r13, s.r14, s.r15};
+    if (!w.self->dwfl_thread_state_registers(thread, 3, 1, &rbx)) return false;
+    if (!w.self->dwfl_thread_state_registers(thread, 6, 2, rbp_rsp)) return false;
+    if (!w.self->dwfl_thread_state_registers(thread, 12, 4, r12)) return false;
+#endif
+    // Inside the call: what comes after it may be another function.
+    w.self->dwfl_thread_state_register_pc(thread, s.pc - 1);
+    return true;
+  }
+
+  static int on_frame(Dwfl_Frame* state, void* arg) {
+    walking& w = *static_cast<walking*>(arg);
+    Dwarf_Addr pc = 0;
+    if (!w.self->dwfl_frame_pc(state, &pc, nullptr)) return DWARF_CB_ABORT;
+    if (w.first) ++pc;
+    w.first = false;
+    return w.step(pc, w.arg) ? DWARF_CB_OK : DWARF_CB_ABORT;
+  }
+
+  bool walk(const cpu_state& from, bool (*step)(std::uintptr_t, void*), void* arg) {
+#if !defined(__x86_64__)
+    return false;
+#endif
+    now = {this, &from, step, arg};
+    if (!attached) {
+      threads.next_thread = [](Dwfl*, void*, void**) -> pid_t { return 0; };
+      threads.get_thread = [](Dwfl*, pid_t, void* w, void** out) {
+        *out = w;
+        return true;
+      };
+      threads.memory_read = read_word;
+      threads.set_initial_registers = set_registers;
+      attached = dwfl_attach_state(dwfl, nullptr, ::getpid(), &threads, &now);
+      if (!attached) return false;
+    }
+    // The end of a walk is reported as an error by some systems: there is nothing to learn from the result.
+    dwfl_getthread_frames(dwfl, ::getpid(), on_frame, &now);
+    return true;
+  }
+
   // False: the address is in no module.
   bool look_up(Dwarf_Addr pc, symbol& out) const {
     Dwfl_Module* module = dwfl_addrmodule(dwfl, pc);
@@ -273,9 +341,10 @@ symbolizer::~symbolizer() = default;
 
 bool symbolizer::complete() const { return dw_ != nullptr; }
 
-symbol symbolizer::look_up(std::uintptr_t pc) const {
-  symbol out;
-  if (dw_ != nullptr && dw_->look_up(pc, out)) return out;
+const symbol& symbolizer::look_up(std::uintptr_t pc) const {
+  const auto [found, fresh] = known_.try_emplace(pc);
+  symbol& out = found->second;
+  if (!fresh || (dw_ != nullptr && dw_->look_up(pc, out))) return out;
   Dl_info info{};
   out.calls.emplace_back();
   if (::dladdr(reinterpret_cast<void*>(pc), &info) == 0) return out;
@@ -287,6 +356,10 @@ symbol symbolizer::look_up(std::uintptr_t pc) const {
     out.offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_saddr);
   }
   return out;
+}
+
+bool symbolizer::walk(const cpu_state& from, bool (*step)(std::uintptr_t pc, void* arg), void* arg) const {
+  return dw_ != nullptr && dw_->walk(from, step, arg);
 }
 
 }  // namespace weft::rt

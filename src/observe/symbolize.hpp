@@ -6,6 +6,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,15 @@ struct symbol {
   std::uint64_t offset = 0;  // of the address in the function
 };
 
+// Where a stack can be walked from: what the ABI keeps over a call.
+struct cpu_state {
+  std::uintptr_t pc = 0;  // a return address
+  std::uintptr_t sp = 0;
+#if defined(__x86_64__)
+  std::uintptr_t rbx = 0, rbp = 0, r12 = 0, r13 = 0, r14 = 0, r15 = 0;
+#endif
+};
+
 class symbolizer {
  public:
   static constexpr const char* default_library = "libdw.so.1";
@@ -40,11 +50,16 @@ class symbolizer {
   bool complete() const;
 
   // For a return address pass pc - 1: the call may be the last instruction of its line, or of its function.
-  symbol look_up(std::uintptr_t pc) const;
+  const symbol& look_up(std::uintptr_t pc) const;
+
+  // Calls step(return address, arg) for `from` and each frame around it, until one returns false. For stacks that
+  // nobody runs on; damaged ones end the walk. False: not possible (no libdw, no support for this CPU).
+  bool walk(const cpu_state& from, bool (*step)(std::uintptr_t pc, void* arg), void* arg) const;
 
  private:
   struct libdw;
   std::unique_ptr<libdw> dw_;
+  mutable std::map<std::uintptr_t, symbol> known_;  // a recursion, or a thousand goroutines, have few places
 };
 
 // A C++ symbol in the form that people write: demangled, std::string for what it stands for, no ABI tags,

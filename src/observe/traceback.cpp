@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/print.hpp"
+#include "mem/stack.hpp"
 #include "observe/symbolize.hpp"
 
 namespace weft::rt {
@@ -107,6 +108,17 @@ struct walk {
     if (self.skip_to_signal && exact == 0) return _URC_NO_REASON;
     self.skip_to_signal = false;
     self.out->add({pc, exact != 0});
+    cpu_state& last = self.out->last_;
+    last.pc = pc;
+    last.sp = _Unwind_GetCFA(context);
+#if defined(__x86_64__)
+    last.rbx = _Unwind_GetGR(context, 3);
+    last.rbp = _Unwind_GetGR(context, 6);
+    last.r12 = _Unwind_GetGR(context, 12);
+    last.r13 = _Unwind_GetGR(context, 13);
+    last.r14 = _Unwind_GetGR(context, 14);
+    last.r15 = _Unwind_GetGR(context, 15);
+#endif
     return _URC_NO_REASON;
   }
 };
@@ -124,6 +136,50 @@ void stack_frames::take_sig(bool interrupted) {
   cut_ = false;
   walk w{this, interrupted};
   _Unwind_Backtrace(&walk::step, &w);
+}
+
+bool stack_frames::add_parked(std::uintptr_t pc, void* self) {
+  auto& frames = *static_cast<stack_frames*>(self);
+  if (pc == 0 || frames.inner_n_ + frames.beyond_ > walk_max) return false;
+  frames.add({pc, false});
+  return true;
+}
+
+bool stack_frames::take_parked(const g& gp, const symbolizer& names) {
+  inner_n_ = beyond_ = 0;
+  cut_ = false;
+  if (gp.stack == nullptr || gp.sched.sp <= gp.stack->lo || gp.sched.sp >= gp.stack->sp0) return false;
+#if defined(__x86_64__)
+  // As arch/x86_64/switch.S leaves it.
+  const auto* saved = reinterpret_cast<const std::uintptr_t*>(gp.sched.sp);
+  cpu_state from;
+  from.r15 = saved[0];
+  from.r14 = saved[1];
+  from.r13 = saved[2];
+  from.r12 = saved[3];
+  from.rbx = saved[4];
+  from.rbp = saved[5];
+  from.pc = saved[6];
+  from.sp = gp.sched.sp + 7 * sizeof *saved;
+  return names.walk(from, add_parked, this);
+#else
+  static_cast<void>(names);
+  return false;
+#endif
+}
+
+void stack_frames::go_on(const symbolizer& names) {
+#if defined(__x86_64__)
+  if (size() == 0 || names.look_up(last_.pc - 1).calls.back().function != "__clang_call_terminate") return;
+  // push rax; call __cxa_begin_catch; call std::terminate
+  const auto* sp = reinterpret_cast<const std::uintptr_t*>(last_.sp);
+  cpu_state from = last_;
+  from.pc = sp[1];
+  from.sp = last_.sp + 2 * sizeof *sp;
+  names.walk(from, add_parked, this);
+#else
+  static_cast<void>(names);
+#endif
 }
 
 frame stack_frames::at(std::size_t i) const {
@@ -167,7 +223,7 @@ void add_title(line& to, const g& gp, const char* state) {
     to.text("goroutine ").number(gp.goid);
   }
   to.text(" [").text(state).text("]");
-  if (gp.name != nullptr) to.text(" \"").text(gp.name, ::strnlen(gp.name, 63)).text("\"");
+  if ((gp.flags & g_named) != 0 && gp.name != nullptr) to.text(" \"").text(gp.name, ::strnlen(gp.name, 63)).text("\"");
 }
 
 void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done) {
@@ -175,7 +231,7 @@ void print_frames(const stack_frames& frames, std::size_t from, const symbolizer
   // has put the user's function into ours, and nothing says so), ours must do.
   std::size_t end = frames.size(), last_calls = 0, end_of_base = 0;
   for (; end > from; --end) {
-    const symbol sym = names.look_up(frames.at(end - 1).look_up());
+    const symbol& sym = names.look_up(frames.at(end - 1).look_up());
     last_calls = sym.calls.size();
     if (end_of_base == 0 && !is_base(sym.calls.back().function)) end_of_base = end;
     while (last_calls > 0 &&
@@ -189,7 +245,7 @@ void print_frames(const stack_frames& frames, std::size_t from, const symbolizer
   for (std::size_t i = from; i < end; ++i) {
     std::string text;
     if (const std::size_t n = frames.elided_before(i)) text = "..." + std::to_string(n) + " frames elided...\n";
-    const symbol sym = names.look_up(frames.at(i).look_up());
+    const symbol& sym = names.look_up(frames.at(i).look_up());
     const std::size_t n = i + 1 == end && !nothing_left ? last_calls : sym.calls.size();
     for (std::size_t k = 0; k < n && k < sym.calls.size(); ++k) {
       // The library's inline way to std::terminate, which tells nobody anything.
@@ -217,7 +273,7 @@ static bool has_creator(const g& gp) { return gp.gopc != nullptr && gp.parent_go
 
 creator find_creator(const g& gp, const symbolizer& names) {
   if (!has_creator(gp)) return {};
-  const symbol sym = names.look_up(reinterpret_cast<std::uintptr_t>(gp.gopc) - 1);
+  const symbol& sym = names.look_up(reinterpret_cast<std::uintptr_t>(gp.gopc) - 1);
   // go() is inline: the user's call is around it.
   std::size_t k = 0;
   while (k + 1 < sym.calls.size() && is_ours(sym.calls[k].function)) ++k;
@@ -267,7 +323,7 @@ std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwin
   std::size_t end = 0;
   bool thrown = false;
   for (std::size_t i = 0; i < frames.size() && i < look && (end == 0 || i <= end + gap); ++i) {
-    const symbol sym = names.look_up(frames.at(i).look_up());
+    const symbol& sym = names.look_up(frames.at(i).look_up());
     const std::string& name = sym.calls.back().function;
     const bool thrower = is_any(name, throwers);
     if (!thrower && !is_any(name, others)) {

@@ -1,19 +1,19 @@
 // traceback: the frames of a stack, and how a report prints them. Go's form (GO-BEHAVIOUR E2).
 //
 // Taking the frames allocates nothing and is safe in a signal handler; giving them names is not, which is why
-// the two are apart. Stacks of parked goroutines are not walked yet: the system's unwinder starts where it is
-// called, nowhere else.
+// the two are apart. The stack of a goroutine that does not run is walked by libdw, from its gobuf: the
+// system's unwinder starts where it is called, nowhere else.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "model/g.hpp"
+#include "observe/symbolize.hpp"
 
 namespace weft::rt {
 
 class line;
-class symbolizer;
 
 struct frame {
   std::uintptr_t pc = 0;
@@ -29,6 +29,10 @@ class stack_frames {
 
   // Of the caller. In a signal handler, `interrupted` takes only those below the signal.
   void take_sig(bool interrupted = false);
+  // Of a goroutine that has a stack and is not on it. False: not possible.
+  bool take_parked(const g& gp, const symbolizer& names);
+  // Adds what take_sig missed: clang's helper for noexcept functions has no unwind information.
+  void go_on(const symbolizer& names);
 
   std::size_t size() const { return inner_n_ + (beyond_ < outer_max ? beyond_ : outer_max); }
   // 0 is the innermost.
@@ -41,12 +45,14 @@ class stack_frames {
  private:
   friend struct walk;
   void add(frame f);
+  static bool add_parked(std::uintptr_t pc, void* self);
 
   frame inner_[inner_max];
   frame outer_[outer_max];  // ring of the last ones
   std::size_t inner_n_ = 0;
   std::size_t beyond_ = 0;  // frames after inner_
   bool cut_ = false;
+  cpu_state last_;  // at the outermost frame
 };
 
 // goroutine 7 [running] "uploader"

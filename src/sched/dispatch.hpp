@@ -9,6 +9,13 @@
 
 namespace weft::rt {
 
+inline void begin_slice(p* pp) {
+  pp->schedtick.store(pp->schedtick.load(relaxed) + 1, relaxed);
+  if (++pp->tick_mod == sizes::global_tick) pp->tick_mod = 0;
+  pp->hops = 0;
+  pp->slice_over.store(false, relaxed);
+}
+
 // What every way of running a goroutine has in common (execute, a direct switch, a run in place). The order is
 // Go's: linked to its M before it is running, so that a running goroutine always has one.
 inline void begin_run(m* mp, g* gp, bool inherit) {
@@ -17,11 +24,7 @@ inline void begin_run(m* mp, g* gp, bool inherit) {
   gp->m = mp;
   mp->curg = gp;
   gp->status.set(status::runnable, status::running);
-  if (!inherit) {
-    pp->schedtick.store(pp->schedtick.load(relaxed) + 1, relaxed);
-    if (++pp->tick_mod == sizes::global_tick) pp->tick_mod = 0;
-    pp->hops = 0;
-  }
+  if (!inherit) begin_slice(pp);
 }
 
 // After work was submitted by the holder of a P.
@@ -38,14 +41,13 @@ inline void runqput(p* pp, g* gp, bool next) {
 // With more goroutines than the cache holds, resuming one is a chain of misses: the g, then what its stack pointer
 // points to. Both are asked for ahead of time, the g 8 places and the stack 4 (LIMITS 3: 3 to 7 times cheaper).
 // A g is type-stable, so a stale pointer reads a g all the same; what it says is only a hint.
-inline void prefetch_behind(p* pp) {
+inline void prefetch_behind(p* pp, std::uint32_t behind) {
 #ifndef WEFT_TSAN  // the hint is a race by design
-  const g* far = pp->q.peek(8);
-  if (far == nullptr) return;  // never had so many
+  if (behind <= 8) return;
+  const auto* far = reinterpret_cast<const char*>(pp->q.peek(8));
   __builtin_prefetch(far, 1);
-  __builtin_prefetch(reinterpret_cast<const char*>(far) + 64, 1);
-  const g* near = pp->q.peek(4);
-  if (near != nullptr && near->stack != nullptr) {
+  __builtin_prefetch(far + 64, 1);
+  if (const g* near = pp->q.peek(4); near->stack != nullptr) {
     __builtin_prefetch(reinterpret_cast<const char*>(near) + 128, 1);
     const auto* sp = reinterpret_cast<const char*>(near->sched.sp);
     __builtin_prefetch(sp, 1);
@@ -53,6 +55,7 @@ inline void prefetch_behind(p* pp) {
   }
 #else
   static_cast<void>(pp);
+  static_cast<void>(behind);
 #endif
 }
 
@@ -60,16 +63,19 @@ inline void prefetch_behind(p* pp) {
 // that ready each other would hold up everybody else on this P for a whole slice, and without anyone to
 // end slices for ever (Go 52934).
 inline g* runqget(p* pp, bool& inherit) {
-  if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed)) [[unlikely]] {
-    end_slice(pp);
-  } else if (g* gp = pp->q.take_next()) {
-    ++pp->hops;
-    inherit = true;
-    return gp;
-  }
   inherit = false;
-  g* gp = pp->q.take();
-  prefetch_behind(pp);
+  if (pp->q.has_next()) {
+    if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed)) [[unlikely]] {
+      end_slice(pp);
+    } else if (g* gp = pp->q.take_next()) {
+      ++pp->hops;
+      inherit = true;
+      return gp;
+    }
+  }
+  std::uint32_t behind = 0;
+  g* gp = pp->q.take(behind);
+  prefetch_behind(pp, behind);
   return gp;
 }
 

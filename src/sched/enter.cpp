@@ -57,23 +57,23 @@ void rejoin(g* gp, m* mp) {
 
 }  // namespace
 
-void enter_slow(g* gp) {
+m* enter_slow(g* gp) {
   m* mp = gp->m;
   for (;;) {
     std::uint32_t word = mp->revoke.load(acquire);
     switch (word & revoke_state) {
-      case revoke_none: return;
+      case revoke_none: return mp;
       case revoke_pending: {
         // A revoker is between R1 and R3. It will find in_runtime == 1 if it comes after E1; the CAS settles it
         // either way: if it fails, the P is gone.
         const std::uint32_t none = (word & ~revoke_state) | revoke_none;
-        if (mp->revoke.compare_exchange_strong(word, none, acq_rel, relaxed)) return;
+        if (mp->revoke.compare_exchange_strong(word, none, acq_rel, relaxed)) return mp;
         break;
       }
       default:
         if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
         rejoin(gp, mp);
-        return;
+        return mp;
     }
   }
 }

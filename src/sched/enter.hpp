@@ -5,7 +5,7 @@
 //   E2  compiler barrier                                  R2  membarrier(PRIVATE_EXPEDITED)
 //   E3  m.revoke != none ? slow path                      R3  in_runtime == 0 ? pending of this generation ->
 //   ..  work on the P ..                                      revoked (CAS): the P is ours; else pending -> none
-//   E4  m.in_runtime = saved    (release)
+//   E4  m.in_runtime = 0        (release)
 //
 // Who    the M's own thread on the left; on the right sysmon and those who stop the world, in a later
 //        part of the runtime. Until then only `blocking` revokes, and it revokes its own M.
@@ -21,54 +21,55 @@
 #pragma once
 #include "arch/getg.hpp"
 #include "base/atomic.hpp"
+#include "base/check.hpp"
 #include "model/m.hpp"
 
 namespace weft::rt {
 
-// E3 found a word that is not `none`: undoes a pending one, or waits until the goroutine has a P again.
-void enter_slow(g* gp);
+// E3 found a word that is not `none`: undoes a pending one, or waits until the goroutine has a P again. Returns the
+// M, which is still the same: the goroutine is tied to it meanwhile.
+m* enter_slow(g* gp);
 
-// E1 to E3; returns the flag as it was found. Also for scopes that park: those leave by another m than they came.
-inline std::uint32_t door_in(g* gp, m* mp) {
-  const std::uint32_t saved = mp->in_runtime.load(relaxed);
+// E1 to E3.
+inline m* door_in(g* gp) {
+  m* mp = gp->m;
+  invariant(mp->in_runtime.load(relaxed) == 0, "sched: the runtime is entered from inside");
   mp->in_runtime.store(1, relaxed);  // order: enter.door
   compiler_barrier();
   if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
-    enter_slow(gp);
-  return saved;
+    return enter_slow(gp);
+  return mp;
 }
 
 // E4.
-inline void door_out(m* mp, std::uint32_t saved) {
+inline void door_out(m* mp) {
   compiler_barrier();
-  mp->in_runtime.store(saved, release);  // order: enter.leave
+  mp->in_runtime.store(0, release);  // order: enter.leave
 }
 
-// The scope of a runtime call that does not park: the goroutine leaves on the thread it came on, because the slow
-// path ties it to its M. Nests: the flag is put back as it was found.
+// The scope of a runtime call that does not park. Six instructions: it does not nest, so there is no flag to save;
+// what the runtime calls from inside is another function than what users call.
 class enter {
  public:
-  explicit enter(g* gp) : mp_(gp->m), saved_(door_in(gp, mp_)) {}
-  ~enter() { door_out(mp_, saved_); }
+  explicit enter(g* gp) : mp_(door_in(gp)) {}
+  ~enter() { door_out(mp_); }
   enter(const enter&) = delete;
   enter& operator=(const enter&) = delete;
 
  private:
   m* mp_;
-  std::uint32_t saved_;
 };
 
-// The scope of one that may park: m is asked for again at the end.
+// The scope of one that may park: it leaves by the m that the goroutine is on at the end.
 class enter_and_park {
  public:
-  explicit enter_and_park(g* gp) : gp_(gp), saved_(door_in(gp, gp->m)) {}
-  ~enter_and_park() { door_out(gp_->m, saved_); }
+  explicit enter_and_park(g* gp) : gp_(gp) { door_in(gp); }
+  ~enter_and_park() { door_out(gp_->m); }
   enter_and_park(const enter_and_park&) = delete;
   enter_and_park& operator=(const enter_and_park&) = delete;
 
  private:
   g* gp_;
-  std::uint32_t saved_;
 };
 
 }  // namespace weft::rt

@@ -53,12 +53,12 @@ stack* stack_get(p* pp, int size_class) {
 void free_stack_after(m* mp, g*, void* st) { free_stack(mp->p, static_cast<stack*>(st)); }
 
 // The closure, as user code: outside the runtime.
-void run_closure(g* gp) {
+m* run_closure(g* gp) {
   const v0::detail::entry_ops* ops = gp->entry;
   gp->entry = nullptr;
-  door_out(gp->m, 0);
+  door_out(gp->m);
   ops->run(gp->closure);
-  door_in(gp, gp->m);
+  return door_in(gp);
 }
 
 // gp is over. Its g can be reused from here on, by this P first.
@@ -153,14 +153,13 @@ bool end_if_last(sched_t* rt) {
 
 // Called by weft_goroutine_start, on a fresh stack. Not noexcept: an exception that nobody catches must find no
 // handler, so that it terminates with its frames in place.
-extern "C" [[noreturn, gnu::used, gnu::visibility("hidden")]] void weft_goroutine_base() {
+extern "C" [[noreturn, gnu::used, gnu::visibility("hidden")]] void weft_goroutine_base(void* passed) {
   using namespace weft::rt;
   finish_switch_fiber(nullptr);
   g* gp = getg();
-  finish_switch(gp->m);
+  finish_switch(static_cast<m*>(passed));
   for (;;) {
-    run_closure(gp);
-    m* mp = gp->m;
+    m* mp = run_closure(gp);
     stack* st = bury(mp, gp);
     bool inherit = false;
     g* next = pick_local(mp, inherit);

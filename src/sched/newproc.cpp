@@ -102,7 +102,8 @@ void gfput_slow(p* pp) {
 }
 
 // Makes gp a runnable goroutine of mp's P. Its callable is in place.
-void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc) {
+[[gnu::always_inline]] static inline void launch_inline(m* mp, g* gp, const v0::detail::entry_ops* ops,
+                                                        const g* creator, const void* pc) {
   p* pp = mp->p;
   gp->entry = ops;
   gp->gopc = pc;
@@ -112,6 +113,10 @@ void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, co
   bump(pp->created);
   runqput(pp, gp, true);
   wakep_from_p(pp);
+}
+
+void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc) {
+  launch_inline(mp, gp, ops, creator, pc);
 }
 
 }  // namespace weft::rt
@@ -146,7 +151,7 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
       ops->construct(gp->closure, from);
       take_name(gp, copy);
       gp->stack_class = stack_class;
-      launch(mp, gp, ops, me, pc);
+      launch_inline(mp, gp, ops, me, pc);
       return;
     }
   } else {

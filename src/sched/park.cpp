@@ -10,15 +10,6 @@
 namespace weft::rt {
 namespace {
 
-void park_after(m* mp, g* gp, void*) {
-  // Copied first: as soon as the commit lets go, gp may run again, park again on this M's like.
-  auto* commit = mp->commit;
-  void* arg = mp->after_arg;
-  gp->m = nullptr;
-  gp->status.set(status::running, status::waiting);
-  commit(arg);  // order: park.commit
-}
-
 void yield_after(m* mp, g* gp, void*) {
   gp->m = nullptr;
   gp->status.set(status::running, status::runnable);
@@ -37,7 +28,10 @@ void yield_alone_after(m* mp, g* gp, void*) {
   yield_after(mp, gp, nullptr);
 }
 
-void unlock_bucket(void* b) { static_cast<sema_bucket*>(b)->lock.unlock(); }
+// Nobody to give way to: this P's queue is empty, so is the global one, and nothing wants attention.
+bool nothing_else(m* mp) {
+  return mp->picked == nullptr && mp->rt->attention.load(relaxed) == 0 && mp->rt->runq_size.load(relaxed) == 0;
+}
 
 // From outside gp's runtime. `foreign` keeps the runtime from ending under us: it was raised while gp still
 // waited, so the runtime cannot end before, and it looks at the count after its last goroutine has ended.
@@ -54,16 +48,6 @@ void ready_foreign(g* gp) {
 }
 
 }  // namespace
-
-void gopark(g* gp, void (*commit)(void*), void* arg, wait_reason why) {
-  m* mp = gp->m;
-  gp->reason = why;
-  mp->commit = commit;
-  mp->after = park_after;
-  mp->after_g = gp;
-  mp->after_arg = arg;
-  leave_to_next(mp, gp);
-}
 
 void ready(g* self, g* gp) {
   if (gp->is_thread != 0) {
@@ -114,24 +98,6 @@ void proxy_put(g* gp) {
   the_process.gfree = gp;
 }
 
-void caller::come() {
-  if (self_ != nullptr) saved_ = door_in(self_, self_->m);
-}
-
-void caller::go() {
-  if (self_ != nullptr) {
-    door_out(self_->m, saved_);
-  } else if (proxy_ != nullptr) {
-    proxy_put(proxy_);
-  }
-}
-
-g* caller::waiter() {
-  if (self_ != nullptr) return self_;
-  if (proxy_ == nullptr) proxy_ = proxy_get();
-  return proxy_;
-}
-
 std::uint32_t caller::ticket() {
   if (self_ != nullptr) return self_->m->choose(site::treap_ticket, 0xffffffff);
   chooser mix;
@@ -139,24 +105,16 @@ std::uint32_t caller::ticket() {
   return mix(site::treap_ticket, 0xffffffff);
 }
 
-void caller::wait(sema_bucket& b, sudog& sg, wait_reason why) {
-  g* gp = sg.gp;
-  gp->waiting = &sg;
-  ++gp->wait_seq;
-  if (self_ != nullptr) {
-    gopark(gp, unlock_bucket, &b, why);
-  } else {
-    gp->reason = why;
-    gp->status.set(status::running, status::waiting);
-    b.lock.unlock();  // order: park.commit
-    constexpr auto waiting = static_cast<std::uint32_t>(status::waiting);
-    // order: status.park
-    for (std::uint32_t v; ((v = gp->status.futex()->load(acquire)) & ~status_scan) == waiting;) {
-      os::futex_wait(gp->status.futex(), v);
-    }
-    gp->status.set(status::runnable, status::running);
+void caller::wait_as_thread(sema_bucket& b, g* proxy, wait_reason why) {
+  proxy->reason = why;
+  proxy->status.set(status::running, status::waiting);
+  b.lock.unlock();  // order: park.commit
+  constexpr auto waiting = static_cast<std::uint32_t>(status::waiting);
+  // order: status.park
+  for (std::uint32_t v; ((v = proxy->status.futex()->load(acquire)) & ~status_scan) == waiting;) {
+    os::futex_wait(proxy->status.futex(), v);
   }
-  gp->waiting = nullptr;
+  proxy->status.set(status::runnable, status::running);
 }
 
 bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
@@ -186,6 +144,26 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
   return mine;
 }
 
+void yield_inside(g* gp) {
+  m* mp = gp->m;
+  bool inherit = false;
+  g* next = pick_local(mp, inherit);
+  mp->after_g = gp;
+  if (next == nullptr) [[unlikely]] {
+    if (nothing_else(mp)) {
+      begin_slice(mp->p);
+      return;
+    }
+    mp->after = yield_alone_after;
+    next = &mp->g0;
+  } else {
+    begin_run(mp, next, inherit);
+    if (next->stack == nullptr) bind_stack(mp, next);
+    mp->after = yield_after;
+  }
+  leave_goroutine(mp, gp, next);
+}
+
 }  // namespace weft::rt
 
 namespace weft {
@@ -199,20 +177,7 @@ void yield() {
     return;
   }
   enter_and_park inside(gp);
-  m* mp = gp->m;
-  bool inherit = false;
-  g* next = pick_local(mp, inherit);
-  if (next == nullptr) {
-    mp->after = yield_alone_after;
-    mp->after_g = gp;
-    leave_goroutine(mp, gp, &mp->g0);
-    return;
-  }
-  begin_run(mp, next, inherit);
-  if (next->stack == nullptr) bind_stack(mp, next);
-  mp->after = yield_after;
-  mp->after_g = gp;
-  leave_goroutine(mp, gp, next);
+  yield_inside(gp);
 }
 
 }  // namespace v0

@@ -17,18 +17,35 @@
 #include "model/glist.hpp"
 #include "model/sematable.hpp"
 #include "model/sudog.hpp"
+#include "sched/dispatch.hpp"
+#include "sched/enter.hpp"
 
 namespace weft::rt {
 
-// Parks the calling goroutine. commit(arg) runs on the other side, when gp is `waiting`; from then on gp may be
-// running elsewhere. The caller is inside the runtime (enter).
-void gopark(g* gp, void (*commit)(void*), void* arg, wait_reason why);
+// Parks the calling goroutine. Commit(arg) runs on the other side, when gp is `waiting`; from then on gp may be
+// running elsewhere. The caller is inside the runtime (enter_and_park).
+template <void (*Commit)(void*)>
+void gopark(g* gp, void* arg, wait_reason why) {
+  m* mp = gp->m;
+  gp->reason = why;
+  mp->after = [](m*, g* left, void* what) {
+    left->m = nullptr;
+    left->status.set(status::running, status::waiting);
+    Commit(what);  // order: park.commit
+  };
+  mp->after_g = gp;
+  mp->after_arg = arg;
+  leave_to_next(mp, gp);
+}
 
 // Makes a waiting goroutine (or plain thread) runnable. `self` is the caller's getg().
 //   a goroutine of the same runtime: runnext of the caller's P, as Go's goready
 //   from a plain thread or another runtime: the global queue of the goroutine's own runtime
 //   a plain thread: woken
 void ready(g* self, g* gp);
+// What users call as weft::yield, for callers inside the runtime.
+void yield_inside(g* gp);
+
 // All of a list, in its order; empties it.
 void ready_all(g* self, glist& list);
 
@@ -39,30 +56,51 @@ void proxy_put(g* gp);
 // Whoever calls a blocking primitive: the goroutine, inside the runtime for this scope, or the thread.
 class caller {
  public:
-  caller() : self_(getg()) { come(); }
-  ~caller() { go(); }
+  caller() : self_(getg()) {
+    if (self_ != nullptr) door_in(self_);
+  }
+  ~caller() {
+    if (self_ != nullptr) {
+      door_out(self_->m);
+    } else if (proxy_ != nullptr) {
+      proxy_put(proxy_);
+    }
+  }
   caller(const caller&) = delete;
   caller& operator=(const caller&) = delete;
 
   // Null for a plain thread.
   g* self() const { return self_; }
-
-  // Waits in bucket b, which the caller has locked and in which sg is queued; returns with the bucket
-  // unlocked when somebody has taken sg off.
-  void wait(sema_bucket& b, sudog& sg, wait_reason why);
   // The g that sg.gp must name; for a plain thread its proxy, which lives as long as this scope.
-  g* waiter();
+  g* waiter() {
+    if (self_ != nullptr) return self_;
+    if (proxy_ == nullptr) proxy_ = proxy_get();
+    return proxy_;
+  }
   // A random number for the semaphore table. Plain threads have no generator; their stack's address does,
   // because only the balance of the treap depends on it.
   std::uint32_t ticket();
 
+  // Waits in bucket b, which the caller has locked and in which sg is queued; returns with the bucket
+  // unlocked when somebody has taken sg off.
+  void wait(sema_bucket& b, sudog& sg, wait_reason why) {
+    g* gp = sg.gp;
+    gp->waiting = &sg;
+    ++gp->wait_seq;
+    if (self_ != nullptr) [[likely]] {
+      gopark<unlock_bucket>(gp, &b, why);
+    } else {
+      wait_as_thread(b, gp, why);
+    }
+    gp->waiting = nullptr;
+  }
+
  private:
-  void come();
-  void go();
+  static void unlock_bucket(void* b) { static_cast<sema_bucket*>(b)->lock.unlock(); }
+  static void wait_as_thread(sema_bucket& b, g* proxy, wait_reason why);
 
   g* self_;
   g* proxy_ = nullptr;
-  std::uint32_t saved_ = 0;
 };
 
 // The third kind of taker beside releasers: a timeout or cancellation. Takes the wait that gp was in when its

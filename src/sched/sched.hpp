@@ -13,10 +13,10 @@ namespace weft::rt {
 inline spin_words spin(sched_t* rt) { return {rt->nmspinning, rt->needspinning, rt->npidle}; }
 
 // ---- schedule.cpp; the inline half is in dispatch.hpp
-[[noreturn]] void schedule(void* mp);             // g0's loop
-void runqput_slow(p* pp, g* gp, bool next);       // the ring is full
-void end_slice(p* pp);  // the next one begins a new slice: runnext goes to the tail
-void globrunqput(sched_t* rt, g* gp);             // under sched.lock
+[[noreturn]] void schedule(void* mp);        // g0's loop
+void runqput_slow(p* pp, g* gp, bool next);  // the ring is full
+void end_slice(p* pp);                       // the next one begins a new slice: runnext goes to the tail
+void globrunqput(sched_t* rt, g* gp);        // under sched.lock
 
 // ---- find.cpp, steal.cpp
 g* find_runnable(m* mp, bool& inherit);  // blocks; null: the runtime has ended
@@ -25,7 +25,7 @@ g* steal_work(m* mp);
 bool steal_step_is_good(std::uint32_t step, std::uint32_t n);
 
 // ---- wake.cpp
-void wakep(sched_t* rt);   // after work was submitted
+void wakep(sched_t* rt);  // after work was submitted
 void resetspinning(m* mp);
 void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
 void handoffp(p* pp);                            // the holder cannot run goroutines any more
@@ -49,8 +49,8 @@ bool end_if_last(sched_t* rt);  // main has returned: was this the last goroutin
 // ---- stacks and gs (newproc.cpp, goexit.cpp)
 void bind_stack(m* mp, g* gp);  // a stack for the first run
 void free_stack(p* pp, stack* st);
-g* gfget(m* mp);  // null: no memory
-void gfput_slow(p* pp);                         // the cache is full: half of it goes to the others
+g* gfget(m* mp);         // null: no memory
+void gfput_slow(p* pp);  // the cache is full: half of it goes to the others
 inline void gfput(p* pp, g* gp) {
   pp->gfree[pp->ngfree] = gp;
   if (++pp->ngfree == sizes::gfree_high) [[unlikely]]

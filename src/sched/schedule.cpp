@@ -51,7 +51,6 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
 }
 
 void end_slice(p* pp) {
-  pp->slice_over.store(false, relaxed);
   if (g* gp = pp->q.take_next()) runqput(pp, gp, false);
 }
 

@@ -7,7 +7,7 @@
 //
 // Never  make `from` runnable, free its stack or unlock what guards its wait before the switch: the other
 //        side does that. Otherwise a second thread may run it on a stack that is still in use (FAULTS 1, 7, 22).
-// Never  use an m or p from before switch_to after it: the goroutine may be on another thread. Ask gp->m.
+// Never  use an m or p from before switch_to after it: the goroutine may be on another thread.
 // Checked by test/conformance/getg_thread_switch_test.cpp, and by the TSan and ASan builds.
 #pragma once
 #include <cstdint>
@@ -54,9 +54,9 @@ inline void finish_switch_fiber(void* fake_stack) {
 }
 
 // The context of `left` (a goroutine, a g0, or mp->scrap for one that has ended) is saved in *from and `to`
-// goes on. Returns when somebody continues *from; by then everything about threads may have changed.
+// goes on. Returns when somebody continues *from, with the m that it is on then.
 // Not instrumented: the two halves of this function run on different stacks (RELIABILITY K1).
-WEFT_UNINSTRUMENTED inline void switch_to(m* mp, gobuf* from, [[maybe_unused]] g* left, g* to) {
+WEFT_UNINSTRUMENTED inline m* switch_to(m* mp, gobuf* from, [[maybe_unused]] g* left, g* to) {
   if ((to->flags & g_is_g0) == 0) *mp->eh = to->eh;
   setg(to);
 #ifdef WEFT_ASAN
@@ -64,15 +64,19 @@ WEFT_UNINSTRUMENTED inline void switch_to(m* mp, gobuf* from, [[maybe_unused]] g
   const std::uintptr_t lo = st != nullptr ? st->lo : mp->g0_stack.lo;
   const std::uintptr_t hi = st != nullptr ? reinterpret_cast<std::uintptr_t>(st) : mp->g0_stack.hi;
   // A context that nobody will continue gives its fake stack back.
-  __sanitizer_start_switch_fiber(left == nullptr ? nullptr : (left->flags & g_is_g0) != 0 ? &mp->g0_fake_stack : &left->stack->fake_stack, reinterpret_cast<void*>(lo), hi - lo);
+  __sanitizer_start_switch_fiber(left == nullptr                ? nullptr
+                                 : (left->flags & g_is_g0) != 0 ? &mp->g0_fake_stack
+                                                                : &left->stack->fake_stack,
+                                 reinterpret_cast<void*>(lo), hi - lo);
 #endif
 #ifdef WEFT_TSAN
   __tsan_switch_to_fiber((to->flags & g_is_g0) != 0 ? mp->g0_fiber : to->stack->fiber, 0);
 #endif
-  weft_switch(from, &to->sched);
+  m* now = static_cast<m*>(weft_switch(from, &to->sched, mp));
 #ifdef WEFT_ASAN
-  finish_switch_fiber((left->flags & g_is_g0) != 0 ? left->m->g0_fake_stack : left->stack->fake_stack);
+  finish_switch_fiber((left->flags & g_is_g0) != 0 ? now->g0_fake_stack : left->stack->fake_stack);
 #endif
+  return now;
 }
 
 // On the side that goes on, first thing: does what the side that left could not do itself.
@@ -87,8 +91,7 @@ inline void finish_switch(m* mp) {
 inline void leave_goroutine(m* mp, g* gp, g* to) {
   gp->eh = *mp->eh;
   annotate_save(gp->sched);
-  switch_to(mp, &gp->sched, gp, to);
-  finish_switch(gp->m);
+  finish_switch(switch_to(mp, &gp->sched, gp, to));
 }
 
 }  // namespace weft::rt

@@ -157,7 +157,7 @@ bool unlock(word64 word) {
   ready(me.self(), next);
   // The new owner runs at once on this P, in what is left of our slice: otherwise a hand-over would cost it the
   // queue's length (Go 33747).
-  if (handed && me.self() != nullptr) v0::yield();
+  if (handed && me.self() != nullptr) yield_inside(me.self());
   return true;
 }
 

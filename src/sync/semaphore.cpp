@@ -97,7 +97,7 @@ bool give(word64 word, std::uint64_t n, std::uint64_t& found) {
       if (found + left > max_permits) return false;
       const std::uint64_t now = old - given * one_waiter + left;
       if (given != 0) {
-        word.store(now);  // order: sema.permit
+        word.store(now);                 // order: sema.permit
       } else if (!word.cas(old, now)) {  // order: sema.permit
         continue;
       }
@@ -107,14 +107,17 @@ bool give(word64 word, std::uint64_t n, std::uint64_t& found) {
     }
   }
   if (first != nullptr) ready(me.self(), first);
-  ready_all(me.self(), others);
+  if (!others.empty()) ready_all(me.self(), others);
   return true;
 }
 
 [[noreturn, gnu::cold]] void too_many(std::uint64_t n, std::uint64_t found) {
   line text;
-  text.text("weft: semaphore release(").number(n).text(") with ").number(found).text(
-      " permits would exceed the maximum of 2147483647");
+  text.text("weft: semaphore release(")
+      .number(n)
+      .text(") with ")
+      .number(found)
+      .text(" permits would exceed the maximum of 2147483647");
   throw v0::error(text.c_str());
 }
 

@@ -58,7 +58,7 @@
     .cfi_restore %rbp
     .endm
 
-// void weft_switch(gobuf* from, gobuf* to)
+// void* weft_switch(gobuf* from, gobuf* to, void* pass)
 // The CFI of both sides is the same, so a debugger may stop on any instruction.
     .globl weft_switch
     .hidden weft_switch
@@ -68,6 +68,7 @@ weft_switch:
     .cfi_startproc
     endbr64
     SAVE
+    movq %rdx, %rax
     movq %rsp, (%rdi)
     movq (%rsi), %rsp
     RESTORE
@@ -127,6 +128,7 @@ weft_goroutine_start:
     .cfi_undefined %rbp
     endbr64
     xorl %ebp, %ebp
+    movq %rax, %rdi
     call weft_goroutine_base
     ud2
     .cfi_endproc
