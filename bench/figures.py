@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""The figures that the runtime promises, measured, beside their targets and beside Go.
+
+Run     python3 bench/figures.py [--build DIR] [--rounds N] [--no-go] [REGEX]         or: ./x bench
+Needs   the build of `cmake --preset bench`; go, valgrind and strace are used where they are installed
+
+Everything runs in turn, several rounds of it, and the least value counts: what the machine does besides can only
+make a figure larger. Where an operation never sleeps, the least CPU time is taken when it is below the least
+time: on a machine with more work than CPUs no round of 100 ms goes by undisturbed. README.md has the method.
+"""
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import instructions
+
+MISSING = "-"
+
+
+class Figure:
+    """What is measured, in which unit, and what it may be at most (None: no promise, shown for comparison)."""
+
+    def __init__(self, name, target, unit, *probe, go=True, cpu=True):
+        self.name, self.target, self.unit, self.probe, self.go, self.cpu = name, target, unit, probe, go, cpu
+        self.least = self.least_go = None
+
+    def take(self, value):
+        if self.least is None or value < self.least:
+            self.least = value
+
+    def take_go(self, value):
+        if self.least_go is None or value < self.least_go:
+            self.least_go = value
+
+    def line(self):
+        def show(value):
+            return MISSING if value is None else f"{value:.0f}" if value >= 1000 or value == int(value) else f"{value:.1f}"
+        verdict = ""
+        if self.target is not None:
+            verdict = "not run" if self.least is None else "ok" if self.least <= self.target else "MISS"
+        return (f"{self.name:<46}{self.unit:>9}{show(self.target):>8}{show(self.least):>10}{show(self.least_go):>10}"
+                f"  {verdict}").rstrip()
+
+
+# operation of the probe, rounds within one process, SIZE, Ps
+FIGURES = [
+    Figure("yield between 2 goroutines", 15, "ns", "yield", 200, 2),
+    Figure("yield between 1000 goroutines", 15, "ns", "yield", 200, 1000),
+    Figure("  between 2 that run different loops", None, "ns", "yield_unlike", 200, 2, go=False),
+    Figure("spawn + run + exit, batches of 10,000", 22, "ns", "spawn", 100, 10_000),
+    Figure("spawn + run + exit, a million alive at once", 60, "ns", "spawn", 3, 1_000_000),
+    Figure("  batches of 200", None, "ns", "spawn", 500, 200),
+    Figure("  one at a time, with a yield", None, "ns", "spawn_one", 200, 1000),
+    Figure("  1000 that park, each on its stack", None, "ns", "spawn_and_park", 100, 1000),
+    # Go preempts the goroutine that spawns, so its goroutines are not all queued: nothing to compare with.
+    Figure("a queued goroutine", 256, "bytes", "queued_bytes", 1, 1_000_000, go=False),
+    Figure("  a parked goroutine", None, "bytes", "parked_bytes", 1, 100_000),
+    Figure("semaphore round trip", 80, "ns", "semaphore_round_trip", 200, 1000),
+    Figure("  with 2 Ps", None, "ns", "semaphore_round_trip", 200, 1000, 2, cpu=False),
+    Figure("  acquire + release, free", None, "ns", "semaphore_free", 100, 10_000),
+    Figure("mutex lock + unlock, free", None, "ns", "mutex_free", 100, 10_000),
+    Figure("wait_group add + done", None, "ns", "wait_group_add_done", 100, 10_000),
+]
+DOOR = Figure("enter + leave", 6, "instr")
+HELLO = Figure("hello, from fork to the end of wait", 2000, "us")
+EMPTY = Figure("  an empty main", None, "us")
+IDLE_CALLS = [Figure(f"idle, {n} P: system calls in 5 s", 0, "calls") for n in (1, 2)]
+IDLE_CPU = [Figure(f"idle, {n} P: CPU time in 5 s", 0, "us") for n in (1, 2)]
+
+
+def output_of(command):
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(f"figures: {' '.join(map(str, command))} failed with {run.returncode}:\n{run.stdout}{run.stderr}")
+    return run.stdout
+
+
+def build_go(build):
+    if shutil.which("go") is None:
+        return None
+    program = os.path.abspath(os.path.join(build, "go_probe"))
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "go")
+    run = subprocess.run(["go", "build", "-o", program, "."], cwd=source, capture_output=True, text=True)
+    if run.returncode != 0:
+        print(f"skipped: Go, its program was not built: {run.stderr.strip()}")
+        return None
+    return program
+
+
+def measure_probe(figure, program, with_cpu):
+    least, _, cpu = map(float, output_of([program, *map(str, figure.probe)]).split()[:3])
+    return min(least, cpu) if with_cpu and cpu > 0 else least
+
+
+def threads_of(pid):
+    """For each thread of the process: nanoseconds on a CPU, switches, system call it is in."""
+    threads = {}
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        base = f"/proc/{pid}/task/{tid}/"
+        with open(base + "schedstat") as f:
+            on_cpu = int(f.read().split()[0])
+        with open(base + "status") as f:
+            switches = sum(int(n) for n in re.findall(r"ctxt_switches:\s*(\d+)", f.read()))
+        threads[tid] = (on_cpu, switches)
+    return threads
+
+
+def measure_idle(probe, ps, calls, cpu, seconds=5):
+    """First watched from the outside, through /proc, which disturbs nothing; then by strace, which counts."""
+    with subprocess.Popen([probe, "idle", "1", "1", str(ps)], stdout=subprocess.PIPE, text=True) as program:
+        try:
+            program.stdout.readline()
+            time.sleep(0.5)  # spinning thieves go to sleep
+            before = threads_of(program.pid)
+            time.sleep(seconds)
+            after = threads_of(program.pid)
+            cpu.take(sum(after[t][0] - before.get(t, (0, 0))[0] for t in after) / 1000)
+            if after.keys() != before.keys() or any(after[t][1] != before[t][1] for t in after):
+                print(f"idle with {ps} P: threads were switched in or came and went: {before} {after}")
+            if shutil.which("strace") is None:
+                return "strace (idle: system calls)"
+            strace = subprocess.Popen(["strace", "-f", "-qq", "-p", str(program.pid)], stderr=subprocess.PIPE, text=True)
+            time.sleep(seconds)
+            strace.send_signal(signal.SIGINT)
+            _, seen = strace.communicate()
+            # Attaching interrupts what each thread sleeps in, and it is resumed: one line for each, which is ours.
+            calls.take(max(0, len(seen.splitlines()) - len(after)))
+        finally:
+            program.kill()
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("regex", nargs="?", default="", help="only figures whose name matches")
+    parser.add_argument("--build", default=instructions.DEFAULT_BUILD, help="directory of the probe")
+    parser.add_argument("--rounds", type=int, default=7, help="how often everything runs in turn (default 7)")
+    parser.add_argument("--no-go", action="store_true", help="without the comparison")
+    args = parser.parse_args()
+
+    def wanted(figure):
+        return re.search(args.regex, figure.name) is not None
+
+    def at(name):
+        return os.path.join(args.build, name)
+
+    skipped = []
+    go = None if args.no_go else build_go(args.build)
+    if go is None and not args.no_go:
+        skipped.append("go (the column Go)")
+
+    for n in range(args.rounds):
+        print(f"round {n + 1} of {args.rounds}", file=sys.stderr, flush=True)
+        for figure in filter(wanted, FIGURES):
+            figure.take(measure_probe(figure, at("probe"), figure.cpu))
+            if go and figure.go:
+                figure.take_go(measure_probe(figure, go, figure.cpu))
+        if wanted(HELLO) or wanted(EMPTY):
+            programs = [at("hello"), at("empty")] + ([go] if go else [])
+            least = [float(line.split()[0]) for line in output_of([at("launch"), "200", *programs]).splitlines()]
+            HELLO.take(least[0])
+            EMPTY.take(least[1])
+            if go:
+                HELLO.take_go(least[2])
+    for ps, calls, cpu in zip((1, 2), IDLE_CALLS, IDLE_CPU):
+        if wanted(calls) or wanted(cpu):
+            skipped.append(measure_idle(at("probe"), ps, calls, cpu))
+    if wanted(DOOR):
+        if instructions.have_valgrind():
+            DOOR.take(instructions.enter_and_leave(at("probe")))
+        else:
+            skipped.append("valgrind (enter + leave)")
+
+    everything = [f for f in [*FIGURES, *IDLE_CALLS, *IDLE_CPU, HELLO, EMPTY, DOOR] if wanted(f)]
+    print(f"{'figure':<46}{'unit':>9}{'target':>8}{'least':>10}{'Go':>10}")
+    for figure in everything:
+        print(figure.line())
+    for tool in sorted({s for s in skipped if s}):
+        print(f"skipped, not installed: {tool}")
+    missed = [f.name.strip() for f in everything if f.line().endswith("MISS")]
+    if missed:
+        print(f"missed: {'; '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()
