@@ -37,6 +37,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -89,31 +90,6 @@ class scratch {
   std::unique_ptr<EVP_MD_CTX, deleter<EVP_MD_CTX_free>> context_{new_context()};
 };
 
-class descriptor {
- public:
-  explicit descriptor(int fd) : fd_(fd) {}
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  ~descriptor() { ::close(fd_); }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-// Makes a system call that may take long, with the P handed off. errno is looked at before
-// blocking() returns: afterwards the goroutine may be on another thread, which has another errno.
-template <class F>
-auto system_call(F call) {
-  const auto [result, error] = weft::blocking([&] {
-    auto returned = call();
-    while (returned < 0 && errno == EINTR) returned = call();
-    return std::pair(returned, returned < 0 ? errno : 0);
-  });
-  if (error != 0) throw std::system_error(error, std::generic_category());
-  return result;
-}
-
 // As coreutils do it, so that every name fits on one line.
 std::string escaped(std::string_view path) {
   std::string text;
@@ -125,6 +101,59 @@ std::string escaped(std::string_view path) {
       text += {'\\', "\\nr"[special]};
   }
   return text;
+}
+
+class descriptor {
+ public:
+  explicit descriptor(int fd) : fd_(fd) {}
+  descriptor(descriptor&& from) noexcept : fd_(std::exchange(from.fd_, -1)) {}
+  ~descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+template <class F>
+auto checked(F system_call) {
+  auto result = system_call();
+  while (result < 0 && errno == EINTR) result = system_call();
+  if (result < 0) throw std::system_error(errno, std::generic_category());
+  return result;
+}
+
+// The functions from here to tree_hasher may take as long as the disk likes. They are called in weft::blocking, from
+// start to end: errno belongs to the thread, and the goroutine may have another one afterwards.
+
+descriptor open_regular(const std::string& path) {
+  // Since the walk saw it, the file may have become anything. O_NOFOLLOW: a link fails to open;
+  // O_NONBLOCK: a FIFO does open, without waiting for a writer, and fstat sees it.
+  descriptor file(
+      checked([&] { return ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }));
+  struct stat st;
+  checked([&] { return ::fstat(file.get(), &st); });
+  if (S_ISDIR(st.st_mode)) throw std::system_error(EISDIR, std::generic_category());
+  if (!S_ISREG(st.st_mode)) throw std::runtime_error("is not a regular file");
+  return file;
+}
+
+// Fills the buffer; less is the end of the file. So a small file costs one hand-over of the P, not one for each read.
+std::size_t read_piece(int fd, std::span<char> buffer) {
+  std::size_t size = 0;
+  while (size < buffer.size()) {
+    const ssize_t got = checked([&] { return ::read(fd, buffer.data() + size, buffer.size() - size); });
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  return size;
+}
+
+mode_t type_of(const std::string& path) {
+  struct stat st;
+  checked([&] { return ::lstat(path.c_str(), &st); });
+  return st.st_mode & S_IFMT;
 }
 
 struct listing {
@@ -171,18 +200,16 @@ class tree_hasher {
   explicit tree_hasher(int most_open) : free_slots_(most_open) {}
 
   void add(const std::string& argument) {
-    struct stat st;
     try {
-      system_call([&] { return ::lstat(argument.c_str(), &st); });
+      switch (weft::blocking([&] { return type_of(argument); })) {
+        case S_IFDIR: return walk(argument);
+        case S_IFREG: return start(argument);
+        case S_IFLNK: return report(argument, "is a symbolic link, which is not followed");
+        default: return report(argument, "is not a regular file");
+      }
     } catch (const std::system_error& e) {
-      return report(argument, e.code().message());
+      report(argument, e.code().message());
     }
-    if (S_ISDIR(st.st_mode))
-      walk(argument);
-    else if (S_ISREG(st.st_mode))
-      start(argument);
-    else
-      report(argument, S_ISLNK(st.st_mode) ? "is a symbolic link, which is not followed" : "is not a regular file");
   }
 
   void wait() { running_.wait(); }
@@ -238,22 +265,14 @@ class tree_hasher {
   }
 
   std::uint64_t hash_contents(const std::string& path, scratch& s) {
-    // Since the walk saw it, the file may have become anything. O_NOFOLLOW: a link fails to open;
-    // O_NONBLOCK: a FIFO does open, without waiting for a writer, and fstat sees it.
-    const descriptor file(
-        system_call([&] { return ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }));
-    struct stat st;
-    system_call([&] { return ::fstat(file.get(), &st); });
-    if (S_ISDIR(st.st_mode)) throw std::system_error(EISDIR, std::generic_category());
-    if (!S_ISREG(st.st_mode)) throw std::runtime_error("is not a regular file");
-
+    const descriptor file = weft::blocking([&] { return open_regular(path); });
     s.start();
     std::uint64_t size = 0;
     while (true) {
-      const ssize_t got = system_call([&] { return ::read(file.get(), s.buffer.data(), s.buffer.size()); });
-      if (got == 0) return size;
-      s.add(static_cast<std::size_t>(got));
-      size += static_cast<std::uint64_t>(got);
+      const std::size_t got = weft::blocking([&] { return read_piece(file.get(), s.buffer); });
+      s.add(got);
+      size += got;
+      if (got < s.buffer.size()) return size;
     }
   }
 
