@@ -50,7 +50,7 @@ TEST(enter, is_left_by_an_exception_too) {
 // User code always runs outside, whichever way it came to run.
 TEST(enter, user_code_runs_outside_the_runtime) {
   with_procs(2, [] {
-    weft::semaphore s(0), t(0);
+    weft::semaphore s(0);
     weft::wait_group wg;
     for (int i = 0; i < 8; ++i) {
       wg.go([&] {

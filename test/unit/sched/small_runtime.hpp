@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "arch/getg.hpp"
 #include "model/m.hpp"
 #include "model/p.hpp"
@@ -18,6 +20,7 @@ namespace small_runtime {
 // Runs f as main with so many Ps, in a process without WEFT_ variables; afterwards nothing of it is left behind.
 template <class F>
 void with_procs(int procs, F f) {
+  std::thread([] {}).join();  // ThreadSanitizer has a thread of its own from the first one on: no leak
   const weft::test::snapshot before = weft::test::take_snapshot();
   weft::test::set_watchdog(60);
   weft::options o;

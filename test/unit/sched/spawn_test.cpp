@@ -133,7 +133,7 @@ struct member_call {
 TEST(go, takes_every_kind_of_callable) {
   with_procs(1, [] {
     calls_of_nothing = 0;
-    go_now(&plain_function);  // TODO: plain_function by its name does not compile yet
+    go_now(plain_function);
     go_now(&plain_function);
     EXPECT_EQ(2, calls_of_nothing);
     std::function<void()> f = plain_function;

@@ -212,7 +212,7 @@ TEST(semaphore, goroutines_and_plain_threads_stand_in_one_line) {
 
 TEST(semaphore, a_plain_thread_releases_a_goroutine) {
   with_procs(1, [] {
-    weft::semaphore s(0), go_on(0);
+    weft::semaphore s(0);
     std::thread t([&] {
       until([&] { return waiters(s) == 1; });
       s.release();
