@@ -56,16 +56,6 @@ void for_each_alive(const dump& d, F f) {
   if (w.n > most) line{}.text("\n...").number(w.n - most).text(" more goroutines...\n").flush_sig();
 }
 
-// The frames of a wait, from the public function on: what is below it is ours and the same for all.
-std::size_t first_of_user(const stack_frames& frames, const symbolizer& names) {
-  std::size_t n = 0;
-  while (n < frames.size() &&
-         names.look_up(frames.at(n).look_up()).calls.back().function.substr(0, 10) == "weft::rt::") {
-    ++n;
-  }
-  return n;
-}
-
 std::size_t after_fatal(const stack_frames& frames, const symbolizer& names) {
   for (std::size_t i = 0; i < frames.size() && i < 8; ++i) {
     const std::string_view function = names.look_up(frames.at(i).look_up()).calls.back().function;
@@ -82,8 +72,7 @@ void print_stack(const g& gp, const symbolizer& names) {
     return;
   }
   static stack_frames frames;
-  if (gp.stack != nullptr && frames.take_parked(gp, names))
-    print_frames(frames, first_of_user(frames, names), names, nullptr);
+  if (gp.stack != nullptr && frames.take_parked(gp, names)) print_frames(frames, 0, names, nullptr, true);
 }
 
 bool print_with_names(void* arg) {

@@ -23,18 +23,22 @@ bool starts_with(std::string_view s, std::string_view with) { return s.substr(0,
 // The frames below every goroutine's function.
 bool is_base(std::string_view function) { return starts_with(function, "weft_goroutine_"); }
 
-// Whether the function itself, not an argument of it, is the library's. Templates show their return type first.
-bool is_ours(std::string_view function) {
+// Whether the function itself, not an argument of it, is in a namespace. Templates show their return type first.
+bool is_in(std::string_view function, std::string_view space) {
   int depth = 0;
   for (std::size_t i = 0; i < function.size(); ++i) {
     const char c = function[i];
     if (c == '<' || c == '(' || c == '{') ++depth;
     if (c == '>' || c == ')' || c == '}') --depth;
     if (depth != 0 || (i != 0 && function[i - 1] != ' ')) continue;
-    const std::string_view rest = function.substr(i);
-    if (starts_with(rest, "weft::")) return true;
+    if (starts_with(function.substr(i), space)) return true;
   }
   return false;
+}
+
+bool is_ours(std::string_view function) { return is_in(function, "weft::"); }
+bool is_internal(std::string_view function) {
+  return is_in(function, "weft::rt::") || is_in(function, "weft::detail::");
 }
 
 // f(int, char) const -> f
@@ -226,7 +230,8 @@ void add_title(line& to, const g& gp, const char* state) {
   if ((gp.flags & g_named) != 0 && gp.name != nullptr) to.text(" \"").text(gp.name, ::strnlen(gp.name, 63)).text("\"");
 }
 
-void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done) {
+void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done,
+                  bool waiting) {
   // The outermost frames, the runtime's, are the same for every goroutine. If there are no others (the compiler
   // has put the user's function into ours, and nothing says so), ours must do.
   std::size_t end = frames.size(), last_calls = 0, end_of_base = 0;
@@ -242,6 +247,7 @@ void print_frames(const stack_frames& frames, std::size_t from, const symbolizer
   const bool nothing_left = end == from;
   if (nothing_left) end = end_of_base != 0 ? end_of_base : frames.size();
 
+  bool skip = waiting && !nothing_left;  // until the first public function
   for (std::size_t i = from; i < end; ++i) {
     std::string text;
     if (const std::size_t n = frames.elided_before(i)) text = "..." + std::to_string(n) + " frames elided...\n";
@@ -250,6 +256,8 @@ void print_frames(const stack_frames& frames, std::size_t from, const symbolizer
     for (std::size_t k = 0; k < n && k < sym.calls.size(); ++k) {
       // The library's inline way to std::terminate, which tells nobody anything.
       if (sym.calls[k].inlined && starts_with(sym.calls[k].function, "std::__terminate(")) continue;
+      if (skip && is_internal(sym.calls[k].function)) continue;
+      skip = false;
       add_call(text, sym, sym.calls[k]);
     }
     write_stderr(text);

@@ -60,8 +60,9 @@ void add_title(line& to, const g& gp, const char* state);
 const char* state_text(const g& gp);
 
 // Prints frames[from..] with their names; `done` says which are done, to whoever goes on after a crash.
-// The runtime's own frames at the outer end are left out.
-void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done);
+// The runtime's own frames at the outer end are left out, for a `waiting` goroutine those at the inner end too.
+void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done,
+                  bool waiting = false);
 // The same without names: addresses, and where they are in their module.
 void print_frames_sig(const stack_frames& frames, std::size_t from);
 

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
+#include <new>
 #include <string>
 #include <system_error>
 
@@ -46,6 +48,38 @@ int work(int n) {
 
 }  // namespace
 
+// Not static, not inlined: the dump is to have them by name.
+[[gnu::noinline]] void wait_on_semaphore(weft::semaphore& s, int depth) {
+  if (depth > 0) {
+    wait_on_semaphore(s, depth - 1);
+  } else {
+    s.acquire();
+  }
+  asm volatile("");  // no tail call
+}
+[[gnu::noinline]] void wait_on_mutex(weft::mutex& m) {
+  const std::lock_guard<weft::mutex> hold(m);
+  asm volatile("");
+}
+
+namespace {
+
+int dump() {
+  weft::semaphore never(0);
+  weft::mutex held;
+  held.lock();
+  weft::go(weft::attrs{.name = "patient"}, [&] { wait_on_semaphore(never, 3); });
+  weft::go([&] { wait_on_mutex(held); });
+  for (int i = 0; i < 5; ++i) weft::yield();
+  for (int i = 0; i < 50; ++i) {
+    weft::go([] { weft::blocking([] { usleep(200000); }); });
+  }
+  wait_on_semaphore(never, 0);
+  return 0;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   try {
@@ -81,12 +115,7 @@ int main(int argc, char** argv) {
       weft::options o;
       o.procs = 2;
       o.max_threads = 4;
-      return weft::run(o, [] {
-        for (int i = 0; i < 50; ++i) {
-          weft::go([] { weft::blocking([] { usleep(200000); }); });
-        }
-        return 0;
-      });
+      return weft::run(o, dump);
     }
   } catch (const std::system_error& e) {
     std::printf("std::system_error %d: %s\n", e.code().value(), e.what());

@@ -32,6 +32,26 @@ TEST(Resources, TooManyThreads) {
       << testing::PrintToString(e);
 }
 
+// A fatal error shows every goroutine: why it waits, where, and who created it.
+TEST(Resources, FatalErrorDumpsGoroutines) {
+  const ending e = death::run("resources", {"too_many_threads"});
+  EXPECT_THAT(e.err, ContainsRegex("\n\ngoroutine [0-9]+ \\[semacquire\\] \"patient\":\n"))
+      << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("\n\ngoroutine [0-9]+ \\[sync.Mutex.Lock\\]:\n")) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, HasSubstr("goroutine running on other thread; stack unavailable\n")) << testing::PrintToString(e);
+  EXPECT_EQ(count(e.err, "\n\ngoroutine 1 ["), 1) << testing::PrintToString(e);
+  EXPECT_GT(count(e.err, "created by "), 3) << testing::PrintToString(e);
+#if defined(__x86_64__)  // the stacks of others are walked there only, so far
+  // The recursion of the patient one, and main.
+  EXPECT_EQ(count(e.err, "wait_on_semaphore(weft::semaphore&, int)\n"), 5) << testing::PrintToString(e);
+  EXPECT_EQ(count(e.err, "wait_on_mutex(weft::mutex&)\n"), 1) << testing::PrintToString(e);
+  // Which call it waits in, not how that is done.
+  EXPECT_THAT(e.err, ContainsRegex("\"patient\":\n(weft::semaphore::acquire|wait_on_semaphore)\\("))
+      << testing::PrintToString(e);
+  EXPECT_THAT(e.err, Not(HasSubstr("weft_goroutine"))) << testing::PrintToString(e);
+#endif
+}
+
 // Sanitizers need terabytes of address space for themselves.
 TEST(Resources, NoAddressSpaceToStart) {
   if (sanitized) GTEST_SKIP();

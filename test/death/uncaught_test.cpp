@@ -122,8 +122,12 @@ TEST_P(Uncaught, ThrownWhileUnwinding) {
   const ending e = run("unwinding");
   expect_abort(e);
   EXPECT_THAT(e.err, StartsWith("panic: int: 42\n")) << testing::PrintToString(e);
-  EXPECT_THAT(e.err, AllOf(HasSubstr("shop::throws_at_end::~throws_at_end()"), HasSubstr("throw_while_unwinding()")))
+  // clang's code has left the destructor when it terminates.
+  EXPECT_THAT(e.err, HasSubstr("shop::catch_what_unwinds()")) << testing::PrintToString(e);
+#ifndef __clang__
+  EXPECT_THAT(e.err, AllOf(HasSubstr("throws_at_end::~throws_at_end()"), HasSubstr("throw_while_unwinding()")))
       << testing::PrintToString(e);
+#endif
 }
 
 TEST_P(Uncaught, ThrownInCatch) {
@@ -139,15 +143,18 @@ TEST_P(Uncaught, TerminateWithoutException) {
 }
 
 TEST_P(Uncaught, ForeignException) {
-  expect_report(run("foreign_noexcept"), "panic: an exception that is not C++'s has met a noexcept function\n",
-                "shop::foreign_through_noexcept()");
+  // How it ended, clang's code does not tell: it catches first, and terminates then.
+  expect_report(run("foreign_noexcept"), "panic: an exception that is not C++'s", "shop::foreign_through_noexcept()");
   expect_report(run("foreign_caught"), "panic: an exception that is not C++'s\n", "shop::foreign_caught_and_ended()");
 }
 
 TEST_P(Uncaught, ForcedUnwinding) {
-  expect_report(run("pthread_exit"),
-                "panic: forced unwinding (pthread_exit or thread cancellation) has met a noexcept function\n",
-                "shop::pthread_exit_through_noexcept()");
+#ifdef __clang__
+  const char* title = "panic: an exception that is not C++'s\n";
+#else
+  const char* title = "panic: forced unwinding (pthread_exit or thread cancellation) has met a noexcept function\n";
+#endif
+  expect_report(run("pthread_exit"), title, "shop::pthread_exit_through_noexcept()");
 }
 
 TEST_P(Uncaught, DeepStackIsElided) {

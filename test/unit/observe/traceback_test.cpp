@@ -149,6 +149,8 @@ TEST(Title, Forms) {
   gp.status.set(status::runnable, status::running);
   char name[] = "uploader";
   gp.name = name;
+  EXPECT_EQ(title(gp), "goroutine 7 [running]");  // left over from its last life
+  gp.flags = weft::rt::g_named;
   EXPECT_EQ(title(gp), "goroutine 7 [running] \"uploader\"");
   gp.status.set(status::running, status::waiting);
   gp.name = nullptr;
