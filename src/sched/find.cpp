@@ -158,7 +158,7 @@ g* find_runnable(m* mp, bool& inherit) {
 
     // (One M without work blocks in the netpoller here, until the next timer.)
 
-    stopm(mp);
+    stopm(mp);  // with a P, or at the end of the runtime
   }
 }
 

@@ -16,39 +16,59 @@ bool no_thread_now(sched_t* rt) {
   return rt->midle == nullptr && rt->no_thread_until != 0 && os::now() < rt->no_thread_until;
 }
 
-// There is no thread for pp. Nothing is lost. An M whose goroutine waits for a P needs no new thread: it gets this
-// one. Else the P is idle again and its work is in the global queue, where every M that runs finds it, and an M
+// Under sched.lock. An idle M, off the list, or null.
+m* midleget(sched_t* rt) {
+  m* mp = rt->midle;
+  if (mp == nullptr) return nullptr;
+  rt->midle = mp->schedlink;
+  --rt->nmidle;
+  mp->listed = false;
+  return mp;
+}
+
+// mp sleeps on its note and is on no list.
+void give(m* mp, p* pp, bool spinning) {
+  mp->spinning = spinning;
+  mp->nextp = pp;
+  mp->park.wakeup();
+}
+
+// No thread could be made for pp. Nothing is lost. An M that has become idle meanwhile gets it; so does an M whose
+// goroutine waits for a P, which needs no new thread. Else the P is idle again and its work is in the global
+// queue: every M that runs finds it there, every M that is about to sleep looks there once more (stopm), and one
 // that comes back from a blocking call takes the P.
 void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
-  m* tied = nullptr;
+  m* other = nullptr;
+  bool spins = false;
   bool warn = false;
   std::uint32_t have = 0;
   {
     mutex_guard guard(rt->lock);
-    while (g* gp = pp->q.take_next()) globrunqput(rt, gp);
-    while (g* gp = pp->q.take()) globrunqput(rt, gp);
-    if (g* gp = rt->runq.take_tied()) {
-      rt->runq_size.store(rt->runq.size(), relaxed);
-      tied = gp->tied;
-    } else {
-      pidleput(rt, pp);
-    }
-    have = rt->nm;
     if (err != 0) {
       rt->no_thread_until = os::now() + no_thread_pause_ns;
       warn = !rt->warned_no_thread;
       rt->warned_no_thread = true;
+      have = rt->nm;
     }
-    // Inside the lock: whoever drops a P next must see either no spinner or needspinning.
-    if (spinning) {
+    other = midleget(rt);
+    spins = spinning && other != nullptr;
+    if (other == nullptr) {
+      while (g* gp = pp->q.take_next()) globrunqput(rt, gp);
+      while (g* gp = pp->q.take()) globrunqput(rt, gp);
+      if (g* gp = rt->runq.take_tied()) {
+        rt->runq_size.store(rt->runq.size(), relaxed);
+        other = gp->tied;
+      } else {
+        pidleput(rt, pp);
+      }
+    }
+    // Inside the lock: whoever drops a P next must see either a spinner or needspinning.
+    if (spinning && !spins) {
       rt->needspinning.store(1, relaxed);
       if (rt->nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
     }
   }
-  if (tied != nullptr) {
-    tied->nextp = pp;
-    tied->park.wakeup();
-  }
+  if (other != nullptr) give(other, pp, spins);
   if (warn) {
     line{}
         .text("weft: cannot create a thread (have ")
@@ -117,7 +137,12 @@ p* pidleget_spinning(sched_t* rt) {
 void wakep(sched_t* rt) {
   if (!claim_wake(spin(rt))) return;
   rt->lock.lock();
-  p* pp = no_thread_now(rt) ? nullptr : pidleget_spinning(rt);
+  p* pp = nullptr;
+  if (no_thread_now(rt)) {
+    rt->needspinning.store(1, relaxed);  // whoever drops a P next looks for what we came for
+  } else {
+    pp = pidleget_spinning(rt);
+  }
   if (pp == nullptr) {
     // Before the unlock: an M that drops its P in between would see a spinner that does not exist, and
     // needspinning may be gone by then (RELIABILITY, bug 27).
@@ -139,31 +164,25 @@ void resetspinning(m* mp) {
 void startm(sched_t* rt, p* pp, bool spinning) {
   if (spinning && !pp->q.empty()) fatal("sched: a spinning M would get a P with work");
   rt->lock.lock();
-  m* mp = rt->midle;
-  if (mp == nullptr) {
-    if (no_thread_now(rt)) {
-      rt->lock.unlock();
-      no_thread_for(rt, pp, spinning, 0);
-      return;
-    }
-    mp = allocm(rt);
+  if (m* idle = midleget(rt)) {
     rt->lock.unlock();
-    int err = 12;
-    if (mp != nullptr) {
-      mp->nextp = pp;
-      mp->spinning = spinning;
-      err = newm(mp);
-    }
-    if (err != 0) no_thread_for(rt, pp, spinning, err);
+    give(idle, pp, spinning);
     return;
   }
-  rt->midle = mp->schedlink;
-  --rt->nmidle;
-  mp->listed = false;
+  if (no_thread_now(rt)) {
+    rt->lock.unlock();
+    no_thread_for(rt, pp, spinning, 0);
+    return;
+  }
+  m* mp = allocm(rt);
   rt->lock.unlock();
-  mp->spinning = spinning;
-  mp->nextp = pp;
-  mp->park.wakeup();
+  int err = 12;
+  if (mp != nullptr) {
+    mp->nextp = pp;
+    mp->spinning = spinning;
+    err = newm(mp);
+  }
+  if (err != 0) no_thread_for(rt, pp, spinning, err);
 }
 
 // The caller had the P and cannot run goroutines any more. An M is started for it whenever find_runnable would
@@ -188,6 +207,13 @@ void handoffp(p* pp) {
     startm(rt, pp, false);
     return;
   }
+  // Somebody has work and found no idle P: as in find_runnable, this one is not laid down.
+  if (rt->needspinning.load(relaxed) != 0) {
+    begin_spinning(spin(rt));
+    rt->lock.unlock();
+    startm(rt, pp, true);
+    return;
+  }
   // (The last running P goes on when nobody polls the network; its timers wake the poller.)
   pidleput(rt, pp);
   rt->lock.unlock();
@@ -199,6 +225,11 @@ void stopm(m* mp) {
   {
     mutex_guard guard(rt->lock);
     if ((rt->attention.load(relaxed) & attention_done) != 0) return;
+    // A P may have been laid down with work in the global queue, for want of an M (no_thread_for): here is one.
+    if (p* pp = rt->runq.empty() ? nullptr : pidleget(rt)) {
+      acquirep(mp, pp);
+      return;
+    }
     mp->schedlink = rt->midle;
     rt->midle = mp;
     ++rt->nmidle;

@@ -35,16 +35,19 @@ void release_all(word64 word) {
   sema_bucket& b = the_process.semas.bucket(word.addr());
   {
     mutex_guard guard(b.lock);
-    std::uint64_t old = word.load();
-    // Counting again: timeouts had left no waiter, and a new round has begun, whose waiters are not ours.
-    if (count(old) != 0) return;
+    // The queue first: a waiter keeps the group alive, the word alone does not. Timeouts may have left none, and
+    // the group may be gone; its address may even be another object's by now.
+    const sudog* first = b.front(word.addr());
+    if (first == nullptr || first->on_taken != waiter_gone) return;
+    // Counting again: timeouts had left no waiter and a new round has begun, whose waiters are not ours.
+    if (count(word.load_acquire()) != 0) return;  // order: wg.zero
     while (sudog* sg = b.front(word.addr())) {
       b.remove(sg);
       sg->result = wait_result::handed;
       released.push_back(sg->gp);
     }
     // With waiters and a count of zero an add throws, and with the lock ours no waiter comes or goes.
-    if (waiters(old) != 0) word.store(0);
+    word.store(0);
   }
   ready_all(me.self(), released);
 }
