@@ -36,7 +36,6 @@ int travel(int rounds, Step step) {
   semaphore go_on(0), host_on(0);
   test::watched traveller;
   std::atomic<int> host_round{0};
-  std::atomic<std::uint64_t> host_thread{0};
   int moves = 0;
   wait_group all;
   all.go([&] {
@@ -85,7 +84,8 @@ TEST(getg_thread_switch, fault_03_a_goroutine_sees_itself_on_each_thread) {
           if (now->m->curg != now || now->m->p->m != now->m) ++wrong;
         });
         EXPECT_EQ(wrong, 0);
-        EXPECT_GT(moves, rounds / 4) << "the goroutine has hardly changed threads: nothing was tested";
+        // (Each wake-up is a race with the thief on the thread it came from, so not each round moves it.)
+        EXPECT_GE(moves, 10) << "the goroutine has hardly changed threads: nothing was tested";
       },
       two_threads);
 }

@@ -38,7 +38,7 @@ TEST(semaphore, counts) {
 
 TEST(semaphore, refuses_bad_counts) {
   EXPECT_THROW(semaphore(-1), weft::error);
-  EXPECT_NO_THROW(semaphore((semaphore::max)()));
+  EXPECT_NO_THROW(semaphore{(semaphore::max)()});
   semaphore s(1);
   EXPECT_THROW(s.release(-1), weft::error);
   EXPECT_THROW(s.release((semaphore::max)()), weft::error);

@@ -28,7 +28,6 @@ TEST(wait_group, can_be_used_again_after_each_wait) {
       event.add(n);
       workers.add(n);
       std::atomic<int> passed{0};
-      semaphore gate(0);
       for (int i = 0; i < n; ++i) {
         go([&] {
           event.done();
