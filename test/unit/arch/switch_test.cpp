@@ -369,13 +369,13 @@ TEST(goroutine_start, exceptions_find_their_handlers_on_any_stack) {
   with_one_p([] {
     int caught = 0;
     for (int i = 0; i < 50; ++i) {
-      weft::go([&] {
+      weft::go([&, i] {
         try {
           weft::yield();
           throw i;
-        } catch (int) {
+        } catch (int value) {
           weft::yield();
-          ++caught;
+          caught += value == i;
         }
       });
     }
