@@ -41,7 +41,7 @@ stack* write_descriptor(std::uintptr_t slot, int size_class) {
   const std::uintptr_t top = top_of(slot, size_class);
   stack* s = new (descriptor_of(slot, size_class)) stack;
   s->lo = slot + stack_guard_bytes[size_class];
-  s->sp0 = top - descriptor_bytes - slot_number(slot, size_class) / page_colours[size_class] % colours * colour_bytes;
+  s->sp0 = top - descriptor_bytes - slot_number(slot, size_class) % colours * colour_bytes;
   s->size_class = static_cast<std::uint8_t>(size_class);
   os::leak_root_add(reinterpret_cast<void*>(s->lo), top - s->lo);
   return s;

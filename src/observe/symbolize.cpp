@@ -59,7 +59,7 @@ struct symbolizer::libdw {
   X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc) X(dwfl_attach_state) X(dwfl_getthread_frames)    \
   X(dwfl_thread_state_registers) X(dwfl_thread_state_register_pc) X(dwfl_frame_pc)
 // clang-format on
-#define MEMBER(name) decltype(&::name) name = nullptr;
+#define MEMBER(name) decltype (&::name)(name) = nullptr;
   EACH_FUNCTION(MEMBER)
 #undef MEMBER
 
@@ -134,13 +134,13 @@ struct symbolizer::libdw {
       const char* outer = dwarf_diename(&scopes[i]);
       switch (dwarf_tag(&scopes[i])) {
         case DW_TAG_namespace:
-          name = std::string(outer != nullptr ? outer : "(anonymous namespace)") + "::" + name;
+          name.insert(0, std::string(outer != nullptr ? outer : "(anonymous namespace)").append("::"));
           break;
         case DW_TAG_class_type:
         case DW_TAG_structure_type:
         case DW_TAG_union_type:
           if (outer == nullptr) outer = std::strncmp(own, "operator()", 10) == 0 ? "{lambda}" : "{unnamed type}";
-          name = std::string(outer) + "::" + name;
+          name.insert(0, std::string(outer).append("::"));
           break;
         case DW_TAG_subprogram: return qualified(&scopes[i]) + "::" + name;
         default: break;

@@ -16,14 +16,15 @@
 #include <string>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool sanitized = true;
+#include "base/macros.hpp"
+
+#if defined(WEFT_TSAN)
+inline constexpr bool tsan = true;
 #else
-inline constexpr bool sanitized = false;
+inline constexpr bool tsan = false;
 #endif
+#if defined(WEFT_TSAN) || defined(WEFT_ASAN)
+inline constexpr bool sanitized = true;
 #else
 inline constexpr bool sanitized = false;
 #endif

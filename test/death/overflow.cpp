@@ -31,7 +31,7 @@ struct filler {
 
 [[gnu::noinline]] int dig_big(int n) {
   if (n < zero) return 0;
-  volatile char big[40 << 10];
+  volatile char big[24 << 10];
   big[0] = static_cast<char>(n);
   const int r = dig_big(n + 1);
   sink = big[0];

@@ -34,7 +34,16 @@ struct stack_class {
 constexpr stack_class classes[] = {
     {"16384", "16 KiB"}, {"65536", "64 KiB"}, {"262144", "256 KiB"}, {"1048576", "1 MiB"}, {"8388608", "8 MiB"}};
 
-TEST(Overflow, RecursionInEveryClass) {
+// ThreadSanitizer's own functions, which are everywhere, may be the ones to meet the guard, with locks held that
+// a signal handler needs: one in ten hangs.
+class Overflow : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (tsan) GTEST_SKIP();
+  }
+};
+
+TEST_F(Overflow, RecursionInEveryClass) {
   for (const char* p : procs) {
     for (const stack_class& c : classes) {
       SCOPED_TRACE(std::string(p) + " " + c.size);
@@ -45,7 +54,7 @@ TEST(Overflow, RecursionInEveryClass) {
   }
 }
 
-TEST(Overflow, SaysHowToGetMore) {
+TEST_F(Overflow, SaysHowToGetMore) {
   const ending small = death::run("overflow", {"recursion", "16384"});
   for (const char* way : {"weft::attrs{.stack_size", "options::stack_size", "WEFT_STACK_SIZE", "8 MiB"}) {
     EXPECT_THAT(small.err, HasSubstr(way)) << testing::PrintToString(small);
@@ -54,13 +63,13 @@ TEST(Overflow, SaysHowToGetMore) {
   EXPECT_THAT(large.err, HasSubstr("the largest stack")) << testing::PrintToString(large);
 }
 
-TEST(Overflow, DefaultClassFromTheEnvironment) {
+TEST_F(Overflow, DefaultClassFromTheEnvironment) {
   // attrs say nothing: the size is the option's.
   const ending e = death::run("overflow", {"recursion", "18446744073709551615"}, {"WEFT_STACK_SIZE=64K"});
   expect_overflow(e, " \"digger\"", "64 KiB", "dig(int)");
 }
 
-TEST(Overflow, MainGoroutine) {
+TEST_F(Overflow, MainGoroutine) {
   for (const char* p : procs) {
     const ending e = death::run("overflow", {"recursion", "main"}, {p});
     expect_overflow(e, "", "[0-9]+ [KM]iB", "dig(int)\n\t");
@@ -68,13 +77,11 @@ TEST(Overflow, MainGoroutine) {
   }
 }
 
-// 40 KiB at once is more than the guard is wide, so one frame in five could step over it, into the stack below: only
-// -fstack-clash-protection helps there. In these stacks the frames add up so that the guard is met; not
-// with the frames of a sanitizer in the largest.
-TEST(Overflow, BigFrames) {
+// Frames of 24 KiB: less than the guard is wide, so none steps over it, wherever in the page the stack begins. Larger
+// ones are safe with -fstack-clash-protection only.
+TEST_F(Overflow, BigFrames) {
   for (const char* p : procs) {
     for (const char* bytes : {"262144", "1048576", "8388608"}) {
-      if (sanitized && std::string(bytes) == "8388608") continue;
       SCOPED_TRACE(std::string(p) + " " + bytes);
       const ending e = death::run("overflow", {"big_frame", bytes}, {p});
       EXPECT_EQ(e.signal, SIGSEGV) << testing::PrintToString(e);
@@ -85,7 +92,7 @@ TEST(Overflow, BigFrames) {
   }
 }
 
-TEST(Overflow, InADestructor) {
+TEST_F(Overflow, InADestructor) {
   for (const char* p : procs) {
     const ending e = death::run("overflow", {"destructor", "65536"}, {p});
     expect_overflow(e, " \"digger\"", "64 KiB", "dig(int)");
@@ -94,14 +101,14 @@ TEST(Overflow, InADestructor) {
 }
 
 // Dies inside malloc, more often than not with its lock held: the report needs another one.
-TEST(Overflow, InsideMalloc) {
+TEST_F(Overflow, InsideMalloc) {
   for (const char* p : procs) {
     const ending e = death::run("overflow", {"allocating", "262144"}, {p}, 30);
     expect_overflow(e, " \"digger\"", "256 KiB", sanitized ? "digger" : "dig_allocating(int)");
   }
 }
 
-TEST(Overflow, InsideTheCLibrary) {
+TEST_F(Overflow, InsideTheCLibrary) {
   for (const char* p : procs) {
     expect_overflow(death::run("overflow", {"printing", "65536"}, {p}), " \"digger\"", "64 KiB", "dig_printing(int)");
   }

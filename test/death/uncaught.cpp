@@ -102,7 +102,10 @@ KEEP void rethrow_now() {
 }
 
 struct throws_at_end {
-  KEEP ~throws_at_end() noexcept(false) { fail_with_int(); }
+  KEEP ~throws_at_end() noexcept(false) {
+    fail_with_int();
+    never = 0;  // no tail call
+  }
 };
 KEEP void throw_while_unwinding() {
   const throws_at_end guard;

@@ -324,6 +324,7 @@ TEST(wait_group, the_waiter_of_a_new_round_is_not_released_by_the_old_one) {
   __atomic_fetch_add(reinterpret_cast<std::uint64_t*>(&wg), 1, __ATOMIC_ACQ_REL);
   mine.gp = proxy;
   mine.addr = &wg;
+  mine.on_taken = sg->on_taken;
   proxy->status.set(status::running, status::waiting);
   b.push_back(&mine, 1);
   b.lock.unlock();
