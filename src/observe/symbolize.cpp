@@ -58,8 +58,8 @@ struct symbolizer::libdw {
   X(dwarf_diename) X(dwarf_attr) X(dwarf_attr_integrate) X(dwarf_formstring) X(dwarf_formudata)               \
   X(dwarf_formref_die) X(dwarf_getsrcfiles) X(dwarf_filesrc) X(dwfl_attach_state) X(dwfl_getthread_frames)    \
   X(dwfl_thread_state_registers) X(dwfl_thread_state_register_pc) X(dwfl_frame_pc)
-// clang-format on
-#define MEMBER(name) decltype (&::name)(name) = nullptr;
+#define MEMBER(name) decltype(&::name) name = nullptr;  // NOLINT(bugprone-macro-parentheses): a declaration
+  // clang-format on
   EACH_FUNCTION(MEMBER)
 #undef MEMBER
 
