@@ -36,15 +36,16 @@ inline m* door_in(g* gp) {
   invariant(mp->in_runtime.load(relaxed) == 0, "sched: the runtime is entered from inside");
   mp->in_runtime.store(1, relaxed);  // order: enter.door
   compiler_barrier();
+  // order: enter.door
   if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
     return enter_slow(gp);
   return mp;
 }
 
-// E4.
+// E4; released to R3.
 inline void door_out(m* mp) {
   compiler_barrier();
-  mp->in_runtime.store(0, release);  // order: enter.leave
+  mp->in_runtime.store(0, release);
 }
 
 // The scope of a runtime call that does not park. Six instructions: it does not nest, so there is no flag to save;

@@ -24,8 +24,8 @@ using testing::HasSubstr;
 enum ending : int {
   done = 0,
   fatal_error = 2,
-  threw = 20,            // and the next run, without faults, worked
-  spoilt = 30,           // it did not
+  threw = 20,   // and the next run, without faults, worked
+  spoilt = 30,  // it did not
   leaked = 31,
   wrong_result = 32,
   wrong_exception = 33,

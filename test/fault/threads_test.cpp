@@ -80,8 +80,9 @@ TEST_F(threads, fault_O1_a_refusal_for_a_moment_is_tried_again_and_not_reported)
 TEST_F(threads, a_refusal_is_reported_once_with_what_to_do) {
   faulty::fail(faulty::call::thread_start, 1, EAGAIN, faulty::for_ever);
   const std::string said = run_workload(2, 5);
-  EXPECT_THAT(said, HasSubstr("weft: cannot create a thread (have 1; errno 11: Resource temporarily unavailable; may need to "
-                              "increase max user processes, ulimit -u): going on with the threads there are\n"));
+  EXPECT_THAT(said,
+              HasSubstr("weft: cannot create a thread (have 1; errno 11: Resource temporarily unavailable; may need to "
+                        "increase max user processes, ulimit -u): going on with the threads there are\n"));
   EXPECT_EQ(said.find("cannot create"), said.rfind("cannot create"));
 }
 
@@ -96,13 +97,13 @@ TEST_F(threads, a_schedtrace_without_a_thread_is_reported_and_the_program_runs) 
 }
 
 // A thread that hangs is ended by the alarm, in a child.
-#define EXPECT_THAT_IT_ENDS(...)                  \
-  EXPECT_EXIT(                                    \
-      {                                           \
-        ::alarm(30);                              \
-        __VA_ARGS__;                              \
-        ::_exit(::testing::Test::HasFailure());   \
-      },                                          \
+#define EXPECT_THAT_IT_ENDS(...)                \
+  EXPECT_EXIT(                                  \
+      {                                         \
+        ::alarm(30);                            \
+        __VA_ARGS__;                            \
+        ::_exit(::testing::Test::HasFailure()); \
+      },                                        \
       testing::ExitedWithCode(0), "")
 
 // Main comes back from a blocking call, finds no P and queues, tied to its thread. Then the goroutine that had the P

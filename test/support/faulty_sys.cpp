@@ -60,21 +60,22 @@ void at_failure(void (*hook)(void* arg), void* arg) {
 }
 
 void reset() {
-  for (const call which : {call::thread_start, call::reserve, call::install_guards, call::futex_wait}) fail(which, 0, 0);
+  for (const call which : {call::thread_start, call::reserve, call::install_guards, call::futex_wait})
+    fail(which, 0, 0);
   spurious_futex_waits(0);
   at_failure(nullptr, nullptr);
 }
 
-int real_thread_start(rt::os::thread* out, void (*fn)(void*), void* arg) asm(
-    "__real__ZN4weft2rt2os12thread_startEPNS1_6threadEPFvPvES4_");
+int real_thread_start(rt::os::thread* out, void (*fn)(void*),
+                      void* arg) asm("__real__ZN4weft2rt2os12thread_startEPNS1_6threadEPFvPvES4_");
 void* real_reserve(std::size_t bytes, int* err) asm("__real__ZN4weft2rt2os7reserveEmPi");
 int real_install_guards(rt::os::guard_method how, std::span<const rt::os::range> ranges) asm(
     "__real__ZN4weft2rt2os14install_guardsENS1_12guard_methodESt4spanIKNS1_5rangeELm18446744073709551615EE");
-void real_futex_wait(rt::atomic<std::uint32_t>* word, std::uint32_t expected, std::int64_t timeout_ns) asm(
-    "__real__ZN4weft2rt2os10futex_waitEPSt6atomicIjEjl");
+void real_futex_wait(rt::atomic<std::uint32_t>* word, std::uint32_t expected,
+                     std::int64_t timeout_ns) asm("__real__ZN4weft2rt2os10futex_waitEPSt6atomicIjEjl");
 
-int wrap_thread_start(rt::os::thread* out, void (*fn)(void*), void* arg) asm(
-    "__wrap__ZN4weft2rt2os12thread_startEPNS1_6threadEPFvPvES4_");
+int wrap_thread_start(rt::os::thread* out, void (*fn)(void*),
+                      void* arg) asm("__wrap__ZN4weft2rt2os12thread_startEPNS1_6threadEPFvPvES4_");
 int wrap_thread_start(rt::os::thread* out, void (*fn)(void*), void* arg) {
   if (const int err = fault(call::thread_start)) return err;
   return real_thread_start(out, fn, arg);
@@ -96,8 +97,8 @@ int wrap_install_guards(rt::os::guard_method how, std::span<const rt::os::range>
   return real_install_guards(how, ranges);
 }
 
-void wrap_futex_wait(rt::atomic<std::uint32_t>* word, std::uint32_t expected, std::int64_t timeout_ns) asm(
-    "__wrap__ZN4weft2rt2os10futex_waitEPSt6atomicIjEjl");
+void wrap_futex_wait(rt::atomic<std::uint32_t>* word, std::uint32_t expected,
+                     std::int64_t timeout_ns) asm("__wrap__ZN4weft2rt2os10futex_waitEPSt6atomicIjEjl");
 void wrap_futex_wait(rt::atomic<std::uint32_t>* word, std::uint32_t expected, std::int64_t timeout_ns) {
   const unsigned n = spurious.load(relaxed);
   const unsigned count = of(call::futex_wait).calls.fetch_add(1, relaxed);

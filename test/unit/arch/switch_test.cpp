@@ -257,7 +257,8 @@ TEST(weft_gogo, forgets_the_frames_of_its_caller) {
   if (weft::test::built_with_asan) GTEST_SKIP() << "the red zones of the forgotten frames stay";
   for (int i = 0; i < 100; ++i) {
     call c;
-    weft_call_saving(&c.saved, [](void* arg) { leave_from(20, &static_cast<call*>(arg)->saved); }, &c);
+    weft_call_saving(
+        &c.saved, [](void* arg) { leave_from(20, &static_cast<call*>(arg)->saved); }, &c);
   }
 }
 

@@ -293,7 +293,7 @@ struct arena {
 
   queue owner;
   queue thief[2];
-  std::unique_ptr<atomic<int>[]> got{new atomic<int>[items]()};
+  std::unique_ptr<atomic<int>[]> got { new atomic<int>[ items ]() };
   atomic<bool> done{false};
   atomic<int> ready{0};
 

@@ -47,9 +47,7 @@ void lets_exceptions_pass() {
   }
 }
 
-TEST(blocking, returns_what_the_function_returns) {
-  with_procs(1, returns_what_the_function_returns);
-}
+TEST(blocking, returns_what_the_function_returns) { with_procs(1, returns_what_the_function_returns); }
 
 TEST(blocking, on_a_plain_thread_just_calls_the_function) {
   returns_what_the_function_returns();

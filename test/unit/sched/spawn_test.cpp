@@ -72,8 +72,8 @@ TEST(go, takes_callables_of_every_size) {
     runs_whole<1>();
     runs_whole<8>();
     runs_whole<48>();
-    runs_whole<56>();    // 64 in all: the last that fits into the g
-    runs_whole<57>();    // and the first that does not
+    runs_whole<56>();  // 64 in all: the last that fits into the g
+    runs_whole<57>();  // and the first that does not
     runs_whole<4088>();
   });
   static_assert(sizeof(bytes<56>) == 64 && weft::detail::entry_inline<bytes<56>>);
@@ -337,8 +337,8 @@ TEST(go, keeps_the_name_and_cuts_it_at_63_bytes) {
     weft::yield();
     weft::go(note);  // in the g of a goroutine that had a name
     weft::yield();
-    const std::vector<std::string> expected = {"worker 7",           "literal", std::string(63, 'a'), std::string(63, 'b'),
-                                               std::string(63, 'c'), "",        "",                   ""};
+    const std::vector<std::string> expected = {
+        "worker 7", "literal", std::string(63, 'a'), std::string(63, 'b'), std::string(63, 'c'), "", "", ""};
     EXPECT_EQ(expected, names);
     EXPECT_EQ("", weft::this_goroutine::name()) << "main has none";
   });
@@ -381,8 +381,8 @@ TEST(go, one_after_the_other_they_have_the_stacks_of_their_own_classes) {
 
 TEST(go, a_bad_stack_size_is_named_and_starts_nothing) {
   with_procs(1, [] {
-    for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{1023}, (std::size_t{8} << 20) + 1,
-                                    std::size_t{1} << 40}) {
+    for (const std::size_t bytes :
+         {std::size_t{0}, std::size_t{1}, std::size_t{1023}, (std::size_t{8} << 20) + 1, std::size_t{1} << 40}) {
       EXPECT_THAT(message_of([&] { weft::go({.name = "x", .stack_size = bytes}, [] {}); }),
                   HasSubstr("stack_size " + std::to_string(bytes)));
     }
