@@ -68,6 +68,7 @@ FIGURES = [
 ]
 DOOR = Figure("enter + leave", 6, "instr")
 HELLO = Figure("hello, from fork to the end of wait", 2000, "us")
+EMPTY_CXX = Figure("  an empty main that loads the C++ library", None, "us")
 EMPTY = Figure("  an empty main", None, "us")
 IDLE_CALLS = [Figure(f"idle, {n} P: system calls in 5 s", 0, "calls") for n in (1, 2)]
 IDLE_CPU = [Figure(f"idle, {n} P: CPU time in 5 s", 0, "us") for n in (1, 2)]
@@ -160,13 +161,14 @@ def main():
             figure.take(measure_probe(figure, at("probe"), figure.cpu))
             if go and figure.go:
                 figure.take_go(measure_probe(figure, go, figure.cpu))
-        if wanted(HELLO) or wanted(EMPTY):
-            programs = [at("hello"), at("empty")] + ([go] if go else [])
+        if wanted(HELLO) or wanted(EMPTY) or wanted(EMPTY_CXX):
+            programs = [at("hello"), at("empty"), at("empty_cxx")] + ([go] if go else [])
             least = [float(line.split()[0]) for line in output_of([at("launch"), "200", *programs]).splitlines()]
             HELLO.take(least[0])
             EMPTY.take(least[1])
+            EMPTY_CXX.take(least[2])
             if go:
-                HELLO.take_go(least[2])
+                HELLO.take_go(least[3])
     for ps, calls, cpu in zip((1, 2), IDLE_CALLS, IDLE_CPU):
         if wanted(calls) or wanted(cpu):
             skipped.append(measure_idle(at("probe"), ps, calls, cpu))
@@ -176,7 +178,7 @@ def main():
         else:
             skipped.append("valgrind (enter + leave)")
 
-    everything = [f for f in [*FIGURES, *IDLE_CALLS, *IDLE_CPU, HELLO, EMPTY, DOOR] if wanted(f)]
+    everything = [f for f in [*FIGURES, *IDLE_CALLS, *IDLE_CPU, HELLO, EMPTY_CXX, EMPTY, DOOR] if wanted(f)]
     print(f"{'figure':<46}{'unit':>9}{'target':>8}{'least':>10}{'Go':>10}")
     for figure in everything:
         print(figure.line())
