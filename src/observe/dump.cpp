@@ -109,6 +109,7 @@ void print_rest(const dump& d) {
     print_title(gp);
     print_creator_sig(gp);
   });
+  print_no_names_sig();
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ void report_overflow_sig(const g* gp, std::uintptr_t address) {
   if (run_in_child_sig(print_with_names, &o)) return;
   print_frames_sig(o.frames, o.progress->frames);
   if (!o.progress->creator) print_creator_sig(*gp);
+  print_no_names_sig();
 }
 
 }  // namespace weft::rt

@@ -178,6 +178,7 @@ void print_rest(const panic& p) {
   }
   print_frames_sig(p.frames, p.progress->frames);
   if (p.gp != nullptr && !p.progress->creator) print_creator_sig(*p.gp);
+  print_no_names_sig();
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ void add_place(std::string& to, const symbol& sym, const call_site& call) {
 
 void add_call(std::string& to, const symbol& sym, const call_site& call) {
   std::string function = call.function.empty() ? "?" : call.function;
-  if (function.find('(') == std::string::npos) function += "(...)";
+  if (!call.function.empty() && function.find('(') == std::string::npos) function += "(...)";
   to += function + '\n';
   add_place(to, sym, call);
 }
@@ -311,6 +311,10 @@ void print_creator_sig(const g& gp) {
 void print_missing_library(const symbolizer& names) {
   if (names.complete()) return;
   write_stderr("weft: functions and lines are missing above: install libdw1 (elfutils), which reads them\n");
+}
+
+void print_no_names_sig() {
+  line{}.text("weft: no names: the process that reads them could not be started, or did not finish\n").flush_sig();
 }
 
 std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwinding* seen) {

@@ -78,6 +78,8 @@ void print_creator_sig(const g& gp);
 
 // When names are not complete: what is missing.
 void print_missing_library(const symbolizer& names);
+// When there was no copy of the process to find them.
+void print_no_names_sig();
 
 // Writes all of it to stderr, at once where the system lets us.
 void write_stderr(const std::string& text);

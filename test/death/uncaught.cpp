@@ -1,5 +1,7 @@
 // Ends by an exception that nobody catches, in the way that argv[1] names. Run by uncaught_test.cpp.
 #include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <unwind.h>
 #include <weft/weft.hpp>
 
@@ -205,6 +207,16 @@ int main(int argc, char** argv) {
   }
   if (name == "no_name") return weft::run([] { weft::go([] { upload(); }); });
   if (name == "grandchild") return weft::run([] { weft::go([] { start_child(); }); });
+  if (name == "no_fork") {
+    // A user with no right to any further process. Root has no such limit.
+    return weft::run([] {
+      if (setresuid(65534, 65534, 65534) != 0) std::_Exit(77);
+      const rlimit none{1, 1};
+      setrlimit(RLIMIT_NPROC, &none);
+      on_goroutine(upload);
+      return 0;
+    });
+  }
   if (name == "in_catch") {
     // The exception of the catch block is not the one that ends the goroutine.
     return weft::run([] {

@@ -1,4 +1,7 @@
 // What is printed when an exception leaves a goroutine, and that the process then dies by SIGABRT.
+#include <cstdio>
+#include <fstream>
+
 #include "death/ending.hpp"
 #include "observe/symbolize.hpp"
 
@@ -211,6 +214,31 @@ TEST_P(Uncaught, NoexceptInMain) {
   EXPECT_THAT(e.err, StartsWith("panic: std::runtime_error: the disk is full\n\ngoroutine 1 [running]:\n"))
       << testing::PrintToString(e);
   EXPECT_THAT(e.err, Not(HasSubstr("created by"))) << testing::PrintToString(e);
+}
+
+// The report is poorer, and says what it needs.
+TEST_P(Uncaught, WithoutLibdw) {
+  char directory[] = "/tmp/weft-test-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory), nullptr);
+  const std::string file = std::string(directory) + "/libdw.so.1";
+  std::ofstream(file) << "not a library";
+  const ending e = death::run("uncaught", {"std"}, {std::string("LD_LIBRARY_PATH=") + directory});
+  std::remove(file.c_str());
+  ::rmdir(directory);
+  expect_abort(e);
+  EXPECT_THAT(e.err, StartsWith("panic: std::runtime_error: the disk is full\n\ngoroutine "))
+      << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("\n\t/[^\n]*death_child_uncaught\\+0x[0-9a-f]+\n")) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("\nweft: [^\n]*libdw1[^\n]*\n$")) << testing::PrintToString(e);
+}
+
+TEST_P(Uncaught, WithoutASecondProcess) {
+  const ending e = run("no_fork");
+  if (e.status == 77) GTEST_SKIP() << "needs root, to become a user with a limit";
+  expect_abort(e);
+  EXPECT_THAT(e.err, HasSubstr("runtime_error: the disk is full\n\ngoroutine ")) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("\n(\t0x[0-9a-f]+[^\n]*\n)+created by 0x[0-9a-f]+")) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("\nweft: no names: [^\n]*\n$")) << testing::PrintToString(e);
 }
 
 TEST_P(Uncaught, OwnTerminateHandler) {
