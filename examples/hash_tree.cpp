@@ -10,8 +10,8 @@
 //         Exit status 0; 1 if something could not be read; 2 for wrong usage.
 // Go      sem := make(chan struct{}, n); for path := range walk { sem <- struct{}{}; wg.Go(func() { …; <-sem }) }
 //
-// What is hashed: regular files, and nothing else. In a directory, symbolic links, FIFOs, sockets and devices are passed
-// over, as `find -type f` does; as an argument they are an error ("link/" names the directory that link points to).
+// What is hashed: regular files, and nothing else. In a directory, symbolic links, FIFOs, sockets and devices are
+// passed over, as `find -type f` does; as an argument they are an error ("link/" names the directory behind the link).
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <openssl/evp.h>
