@@ -27,10 +27,10 @@ struct attrs {
 ///   An exception that leaves f ends the process like a Go panic: a report on stderr, then std::abort.
 template <class F>
   requires std::is_invocable_v<std::decay_t<F>>
-void go(const attrs& a, F&& f) {
+[[gnu::always_inline]] inline void go(const attrs& a, F&& f) {
   using D = std::decay_t<F>;
   if constexpr (std::is_function_v<std::remove_reference_t<F>>) {
-    go(a, &f);
+    weft::v0::go(a, &f);
     return;
   } else {
     if constexpr (detail::can_be_nil<D>) {
@@ -42,7 +42,7 @@ void go(const attrs& a, F&& f) {
 
 template <class F>
   requires std::is_invocable_v<std::decay_t<F>>
-void go(F&& f) { go(attrs{}, static_cast<F&&>(f)); }
+[[gnu::always_inline]] inline void go(F&& f) { weft::v0::go(attrs{}, static_cast<F&&>(f)); }
 
 /// Lets the other runnable goroutines of this P run first: the caller goes to the tail of its local queue.
 /// On a plain thread: yields the thread. Not a cancellation point. Go: runtime.Gosched, but local.

@@ -43,7 +43,8 @@ class mutex {
   /// True when it holds the mutex now. Does not block; fails while waiters starve, as in Go.
   [[nodiscard]] bool try_lock() { return detail::mutex_try_lock(&word_); }
 
-  /// Throws unlock_of_unlocked_mutex; from ~lock_guard that terminates. Does not block.
+  /// Throws unlock_of_unlocked_mutex; from ~lock_guard that terminates. Does not block; in starvation mode it
+  /// hands the mutex over and yields to its new owner, as in Go.
   void unlock() {
     if (!detail::door_open()) [[likely]] {
       std::uint64_t word = __atomic_load_n(&word_, __ATOMIC_RELAXED);

@@ -15,6 +15,9 @@ namespace detail {
 // when main has ended under main_return::exit.
 WEFT_EXPORT void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_status)(void*), void* result);
 
+// Says that main was left by an exception: then run() goes its usual way and throws it.
+inline constexpr int no_exit = -0x7fffffff;
+
 // What main leaves behind: its value or its exception.
 template <class R>
 struct main_result {
@@ -22,6 +25,7 @@ struct main_result {
   std::exception_ptr thrown;
   static int exit_status(void* self) {
     auto& r = *static_cast<main_result*>(self);
+    if (r.thrown) return no_exit;
     if constexpr (std::is_convertible_v<R, int>) return r.value ? static_cast<int>(*r.value) : 70;
     return 0;
   }
@@ -36,7 +40,7 @@ struct main_result {
 ///   Blocks    the thread. May be called again afterwards, and on other threads at the same time.
 template <class F>
 auto run(const options& o, F&& f) {
-  using R0 = std::decay_t<std::invoke_result_t<F&>>;
+  using R0 = std::decay_t<std::invoke_result_t<F>>;
   using R = std::conditional_t<std::is_void_v<R0>, int, R0>;
   detail::main_result<R> result;
   auto body = [&]() {
@@ -60,7 +64,7 @@ auto run(const options& o, F&& f) {
 /// The same with options::from_env().
 template <class F>
 auto run(F&& f) {
-  return run(options::from_env(), static_cast<F&&>(f));
+  return weft::v0::run(options::from_env(), static_cast<F&&>(f));
 }
 
 }  // namespace v0

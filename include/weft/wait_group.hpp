@@ -38,7 +38,7 @@ class wait_group {
   /// If the goroutine cannot be started the counter is as it was.
   template <class F>
     requires std::is_invocable_v<std::decay_t<F>>
-  void go(F&& f) {
+  [[gnu::always_inline]] inline void go(F&& f) {
     using D = std::decay_t<F>;
     if constexpr (detail::can_be_nil<D> && !std::is_function_v<std::remove_reference_t<F>>) {
       if (f == nullptr) detail::throw_go_of_nil();
@@ -51,7 +51,8 @@ class wait_group {
           wait_group* wg;
           ~at_end() { wg->done(); }
         } end{wg};
-        static_cast<D&&>(f)();
+        D call(static_cast<D&&>(f));  // what f holds goes before done(): the waiter may own what it refers to
+        static_cast<void>(static_cast<D&&>(call)());
       }
     };
     add(1);

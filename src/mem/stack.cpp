@@ -14,23 +14,16 @@ namespace {
 // One cache line, so that reading a descriptor costs one miss.
 constexpr std::size_t descriptor_bytes = 64;
 static_assert(sizeof(stack) <= descriptor_bytes);
-// Where the frames begin differs from slot to slot, in two ways. By lines within the page, or the first frames
-// of all stacks would compete for the same sets of the caches. And by pages in the large classes, or all of
-// them would compete for a few sets of the TLB, which picks by low bits of the page number: 1000 goroutines
-// that yield in turn took 14 % longer. The pages above are never touched: they cost addresses, no memory.
+// From slot to slot the frames begin at another cache line of their page, or the first frames of all stacks would
+// compete for the same sets of the caches.
 constexpr std::size_t colours = 16;
 constexpr std::size_t colour_bytes = 64;
-constexpr std::size_t page_colours[stack_classes] = {1, 1, 8, 8, 8};
 
 // Guards of so much address space are installed at once to begin with: a small program pays for few.
 constexpr std::size_t first_guarded_bytes = std::size_t{4} << 20;
 constexpr std::uint32_t first_guards = 16;
 
-std::uintptr_t slot_number(std::uintptr_t slot, int size_class) { return slot / stack_class_bytes[size_class]; }
-
-std::uintptr_t top_of(std::uintptr_t slot, int size_class) {
-  return slot + stack_class_bytes[size_class] - slot_number(slot, size_class) % page_colours[size_class] * 4096;
-}
+std::uintptr_t top_of(std::uintptr_t slot, int size_class) { return slot + stack_slot_bytes(size_class); }
 
 stack* descriptor_of(std::uintptr_t slot, int size_class) {
   return reinterpret_cast<stack*>(top_of(slot, size_class) - descriptor_bytes);
@@ -41,7 +34,7 @@ stack* write_descriptor(std::uintptr_t slot, int size_class) {
   const std::uintptr_t top = top_of(slot, size_class);
   stack* s = new (descriptor_of(slot, size_class)) stack;
   s->lo = slot + stack_guard_bytes[size_class];
-  s->sp0 = top - descriptor_bytes - slot_number(slot, size_class) % colours * colour_bytes;
+  s->sp0 = top - descriptor_bytes - slot / stack_slot_bytes(size_class) % colours * colour_bytes;
   s->size_class = static_cast<std::uint8_t>(size_class);
   os::leak_root_add(reinterpret_cast<void*>(s->lo), top - s->lo);
   return s;
@@ -84,7 +77,7 @@ void stack_arenas::drop() {
   const std::uint32_t n = nchunks_.load(relaxed);
   for (std::uint32_t i = 0; i < n; ++i) {
     chunk& c = chunks_[i];
-    const std::size_t slot_bytes = stack_class_bytes[c.size_class];
+    const std::size_t slot_bytes = stack_slot_bytes(c.size_class);
     const std::size_t guard = stack_guard_bytes[c.size_class];
     for (std::uint32_t k = 0; k < c.carved.load(relaxed); ++k) {
       const std::uintptr_t slot = c.base + k * slot_bytes;
@@ -150,9 +143,9 @@ stack* stack_arenas::find_sig(std::uintptr_t address, bool* in_guard) const {
   for (std::uint32_t i = 0; i < n; ++i) {
     const chunk& c = chunks_[i];
     if (address - c.base >= c.bytes) continue;
-    const std::size_t slot_bytes = stack_class_bytes[c.size_class];
-    const std::uintptr_t slot = address & ~(slot_bytes - 1);
-    if ((slot - c.base) / slot_bytes >= c.carved.load(relaxed)) return nullptr;
+    const std::size_t index = (address - c.base) / stack_slot_bytes(c.size_class);
+    if (index >= c.carved.load(relaxed)) return nullptr;
+    const std::uintptr_t slot = c.base + index * stack_slot_bytes(c.size_class);
     stack* s = descriptor_of(slot, c.size_class);
     if (s->lo == 0) return nullptr;  // being carved on another thread: nobody runs on it yet
     *in_guard = address < s->lo;
@@ -179,7 +172,7 @@ std::uintptr_t stack_arenas::carve(int size_class, int* err) {
     }
   }
   c->carved.store(index + 1, relaxed);
-  return c->base + index * stack_class_bytes[size_class];
+  return c->base + index * stack_slot_bytes(size_class);
 }
 
 bool stack_arenas::add_chunk(int size_class, int* err) {
@@ -193,20 +186,15 @@ bool stack_arenas::add_chunk(int size_class, int* err) {
     return false;
   }
 
-  const std::size_t slot_bytes = stack_class_bytes[size_class];
-  const std::size_t slack = slot_bytes - os::page_size();  // enough for the worst alignment
+  const std::size_t slot_bytes = stack_slot_bytes(size_class);
   for (std::size_t slots = std::min(chunk_slots, max_chunk_bytes / slot_bytes); slots > 0; slots /= 2) {
     const std::size_t bytes = slots * slot_bytes;
-    char* at = static_cast<char*>(os::reserve(bytes + slack, err));
+    void* at = os::reserve(bytes, err);
     if (at == nullptr) continue;
-    const std::uintptr_t from = reinterpret_cast<std::uintptr_t>(at);
-    const std::size_t head = (slot_bytes - from % slot_bytes) % slot_bytes;
-    if (head != 0) os::unmap(at, head);
-    if (head != slack) os::unmap(at + head + bytes, slack - head);
-    os::no_huge_pages(at + head, bytes);
+    os::no_huge_pages(at, bytes);
 
     chunk* c = new (&chunks_[n]) chunk;
-    c->base = from + head;
+    c->base = reinterpret_cast<std::uintptr_t>(at);
     c->bytes = bytes;
     c->slots = static_cast<std::uint32_t>(slots);
     c->size_class = static_cast<std::uint8_t>(size_class);
@@ -254,7 +242,7 @@ int stack_arenas::guard_slots(chunk& c, std::uint32_t n, os::guard_method how) {
     }
   }
   os::range ranges[max_guard_batch];
-  const std::size_t slot_bytes = stack_class_bytes[c.size_class];
+  const std::size_t slot_bytes = stack_slot_bytes(c.size_class);
   for (std::uint32_t i = 0; i < n; ++i) {
     ranges[i] = {reinterpret_cast<void*>(c.base + (c.guarded + i) * slot_bytes), stack_guard_bytes[c.size_class]};
   }

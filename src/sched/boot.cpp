@@ -91,7 +91,10 @@ struct main_entry {
 
   void operator()() {
     body(arg);
-    if (rt->exit_with_main) ::_exit(exit_status(result));
+    if (rt->exit_with_main) {
+      const int status = exit_status(result);
+      if (status != v0::detail::no_exit) ::_exit(status);
+    }
     rt->attention.fetch_or(attention_main_returned, release);
   }
 };

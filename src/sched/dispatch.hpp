@@ -47,7 +47,8 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
   const auto* far = reinterpret_cast<const char*>(pp->q.peek(8));
   __builtin_prefetch(far, 1);
   __builtin_prefetch(far + 64, 1);
-  if (const g* near = pp->q.peek(4); near->stack != nullptr) {
+  // Null when thieves have emptied the ring since, in its first round.
+  if (const g* near = pp->q.peek(4); near != nullptr && near->stack != nullptr) {
     __builtin_prefetch(reinterpret_cast<const char*>(near) + 128, 1);
     const auto* sp = reinterpret_cast<const char*>(near->sched.sp);
     __builtin_prefetch(sp, 1);
@@ -62,7 +63,7 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
 // At most runnext_hops goroutines in a row come from runnext and inherit the slice: a chain of goroutines
 // that ready each other would hold up everybody else on this P for a whole slice, and without anyone to
 // end slices for ever (Go 52934).
-inline g* runqget(p* pp, bool& inherit) {
+[[gnu::always_inline]] inline g* runqget(p* pp, bool& inherit) {
   inherit = false;
   if (pp->q.has_next()) {
     if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed)) [[unlikely]] {

@@ -33,7 +33,7 @@ m* enter_slow(g* gp);
 // E1 to E3.
 inline m* door_in(g* gp) {
   m* mp = gp->m;
-  invariant(mp->in_runtime.load(relaxed) == 0, "sched: the runtime is entered from inside");
+  if constexpr (checked) invariant(mp->in_runtime.load(relaxed) == 0, "sched: the runtime is entered from inside");
   mp->in_runtime.store(1, relaxed);  // order: enter.door
   compiler_barrier();
   // order: enter.door

@@ -27,16 +27,6 @@ void become_spinning(m* mp) {
   begin_spinning(spin(mp->rt));
 }
 
-// A hint that a look at the queues is worth while.
-bool work_visible(m* mp) {
-  sched_t* rt = mp->rt;
-  if (rt->runq_size.load(relaxed) != 0 || rt->attention.load(relaxed) != 0) return true;
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) {
-    if (&rt->allp[i] != mp->p && !rt->allp[i].q.empty()) return true;
-  }
-  return false;
-}
-
 // Steals; then looks around for a bounded time, because work often comes within microseconds and a futex
 // costs several of them on both sides (LIMITS 8). With one P nobody else can produce any.
 g* spin_for_work(m* mp) {
@@ -74,6 +64,16 @@ bool look_again(m* mp) {
 }
 
 }  // namespace
+
+// A hint that a look at the queues is worth while.
+bool work_visible(m* mp) {
+  sched_t* rt = mp->rt;
+  if (rt->runq_size.load(relaxed) != 0 || rt->attention.load(relaxed) != 0) return true;
+  for (std::uint32_t i = 0; i < rt->nprocs; ++i) {
+    if (&rt->allp[i] != mp->p && !rt->allp[i].q.empty()) return true;
+  }
+  return false;
+}
 
 // Takes the first and moves more into the local ring, which is empty. Under sched.lock.
 g* globrunqget_batch(m* mp) {

@@ -74,7 +74,7 @@ stack* bury(m* mp, g* gp) {
   }
   gp->flags = 0;
   p* pp = mp->p;
-  bump(pp->ended);
+  pp->ended.store(pp->ended.load(relaxed) + 1, release);  // order: rt.last
   gfput(pp, gp);
   if (mp->rt->attention.load(relaxed) != 0) [[unlikely]]
     end_if_last(mp->rt);

@@ -28,7 +28,7 @@ std::uint64_t next_goid(p* pp) {
 }
 
 // Fills half of the P's cache of dead gs: from the other Ps' surplus, else from runtimes that have ended, else new.
-void refill_gs(p* pp) {
+[[gnu::noinline]] void refill_gs(p* pp) {
   sched_t* rt = pp->rt;
   if (rt->ngfree.load(relaxed) != 0) {
     mutex_guard guard(rt->gfree_lock);
@@ -79,7 +79,7 @@ std::uint8_t checked_stack_class(std::size_t bytes) {
   return static_cast<std::uint8_t>(c);
 }
 
-g* gfget(m* mp) {
+[[gnu::always_inline]] static inline g* gfget_inline(m* mp) {
   p* pp = mp->p;
   if (pp->ngfree == 0) [[unlikely]] {
     refill_gs(pp);
@@ -93,6 +93,8 @@ g* gfget(m* mp) {
   }
   return gp;
 }
+
+g* gfget(m* mp) { return gfget_inline(mp); }
 
 void gfput_slow(p* pp) {
   sched_t* rt = pp->rt;
@@ -146,7 +148,7 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
   if (ops->trivial) [[likely]] {
     enter inside(me);
     m* mp = me->m;
-    gp = gfget(mp);
+    gp = gfget_inline(mp);
     if (gp != nullptr) [[likely]] {
       ops->construct(gp->closure, from);
       take_name(gp, copy);
@@ -164,8 +166,10 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
       try {
         ops->construct(gp->closure, from);
       } catch (...) {
-        enter inside(me);
-        gfput(me->m->p, gp);
+        {
+          enter inside(me);
+          gfput(me->m->p, gp);
+        }
         std::free(copy);
         throw;
       }

@@ -17,20 +17,39 @@ void yield_after(m* mp, g* gp, void*) {
   wakep_from_p(mp->p);
 }
 
+// Some P has more than it can run and found nobody to help. A goroutine that only yields is that help: as a spinner
+// it clears needspinning and looks at all queues; if it finds nothing it has withdrawn a promise, and looks again
+// (sched/spinning.hpp) by way of whoever wakep finds, or by setting needspinning.
+void steal_for_yield(m* mp) {
+  sched_t* rt = mp->rt;
+  mp->spinning = true;
+  begin_spinning(spin(rt));
+  mp->picked = steal_work(mp);
+  mp->spinning = false;
+  end_spinning(spin(rt));
+  if (mp->picked != nullptr || work_visible(mp)) wakep(rt);
+}
+
 // On g0, when this P has nothing else. The goroutine gives way to what waits in the global queue: that comes
 // into the ring first, or a loop of yields would let it in once in 61 rounds only.
 void yield_alone_after(m* mp, g* gp, void*) {
   sched_t* rt = mp->rt;
-  if (mp->picked == nullptr && rt->runq_size.load(relaxed) != 0 && mp->p->q.empty()) {
-    mutex_guard guard(rt->lock);
-    mp->picked = globrunqget_batch(mp);
+  if (mp->picked == nullptr && mp->p->q.empty()) {
+    if (rt->runq_size.load(relaxed) != 0) {
+      mutex_guard guard(rt->lock);
+      mp->picked = globrunqget_batch(mp);
+    } else if (rt->needspinning.load(relaxed) != 0) {
+      steal_for_yield(mp);
+    }
   }
   yield_after(mp, gp, nullptr);
 }
 
-// Nobody to give way to: this P's queue is empty, so is the global one, and nothing wants attention.
+// Nobody to give way to: this P's queue is empty, so is the global one, and nobody wants attention or help.
 bool nothing_else(m* mp) {
-  return mp->picked == nullptr && mp->rt->attention.load(relaxed) == 0 && mp->rt->runq_size.load(relaxed) == 0;
+  const sched_t* rt = mp->rt;
+  return mp->picked == nullptr && rt->attention.load(relaxed) == 0 && rt->runq_size.load(relaxed) == 0 &&
+         rt->needspinning.load(relaxed) == 0;
 }
 
 // From outside gp's runtime. `foreign` keeps the runtime from ending under us: it was raised while gp still

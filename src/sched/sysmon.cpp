@@ -24,6 +24,7 @@ void sysmon_main(void* arg) {
 }  // namespace
 
 void start_sysmon(sched_t* rt) {
+  rt->has_sysmon = true;
   const int err = os::thread_start(&rt->sysmon_thread, sysmon_main, rt);
   if (err != 0) {
     line{}
@@ -31,9 +32,8 @@ void start_sysmon(sched_t* rt) {
         .number(static_cast<std::uint64_t>(err))
         .text(")\n")
         .flush_sig();
-    return;
+    rt->has_sysmon = false;
   }
-  rt->has_sysmon = true;
 }
 
 void stop_sysmon(sched_t* rt) {

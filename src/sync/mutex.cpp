@@ -38,7 +38,7 @@ std::uint64_t waiters(std::uint64_t word) { return state(word) >> 3; }
 // Spinning helps only when the holder can be running on another CPU now, and when nothing else could run here.
 bool can_spin(const g* self, std::uint32_t round) {
   if (round >= sizes::mutex_spins) return false;
-  if (self == nullptr) return os::cpu_count() > 1;
+  if (self == nullptr) return true;
   const sched_t* rt = self->rt;
   if (rt->nprocs <= rt->npidle.load(relaxed) + rt->nmspinning.load(relaxed) + 1) return false;
   return self->m->p->q.empty();

@@ -10,6 +10,8 @@
 // Checked by test/unit/sync/wait_group_test.cpp, test/stress; exhaustively by the exploration engine.
 #include "weft/wait_group.hpp"
 
+#include <algorithm>
+
 #include "base/print.hpp"
 #include "model/process.hpp"
 #include "sched/park.hpp"
@@ -53,8 +55,10 @@ void release_all(word64 word) {
 }
 
 void add(word64 word, std::ptrdiff_t n) {
+  // Beyond these every n fails alike, and the sum below cannot overflow.
+  const std::int64_t step = std::clamp<std::int64_t>(n, -2 * max_count, 2 * max_count);
   for (std::uint64_t old = word.load();;) {
-    const std::int64_t now = count(old) + n;
+    const std::int64_t now = count(old) + step;
     if (now < 0) throw v0::negative_counter();
     if (now > max_count) {
       line text;

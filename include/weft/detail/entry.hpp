@@ -60,10 +60,10 @@ struct entry_of {
   }
   static void run(void* storage) {
     entry_guard<D> g{at(storage)};
-    static_cast<D&&> (*g.f)();
+    static_cast<void>(static_cast<D&&>(*g.f)());
   }
   static void drop(void* storage) noexcept { entry_guard<D> g{at(storage)}; }
-  static constexpr entry_ops ops{construct, run, drop, !entry_inline<D> || std::is_trivially_copyable_v<D>};
+  static constexpr entry_ops ops{construct, run, drop, !entry_inline<D> || std::is_trivially_constructible_v<D, F&&>};
 };
 
 // Callables that can be empty: function pointers, std::function and its like (they compare with nullptr and
@@ -79,9 +79,10 @@ inline constexpr std::size_t default_stack = static_cast<std::size_t>(-1);
 WEFT_EXPORT void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size);
 [[noreturn]] WEFT_EXPORT void throw_go_of_nil();
 
+// Inline, as is `go`: the return address of newproc is where the goroutine was created, for reports.
 // `f` is the argument itself: taken as an lvalue, moved from if F says that it was none.
 template <class D, class F>
-void start(text name, std::size_t stack_size, std::remove_reference_t<F>& f) {
+[[gnu::always_inline]] inline void start(text name, std::size_t stack_size, std::remove_reference_t<F>& f) {
   using entry = entry_of<D, F>;
   if constexpr (entry_inline<D>) {
     newproc(&entry::ops, const_cast<std::remove_cv_t<std::remove_reference_t<F>>*>(__builtin_addressof(f)), name,

@@ -36,7 +36,7 @@ const char* name_of(guard_method m) {
 }
 
 std::uintptr_t slot_of(const stack* s) { return s->lo - stack_guard_bytes[s->size_class]; }
-std::uintptr_t top_of(const stack* s) { return slot_of(s) + stack_class_bytes[s->size_class]; }
+std::uintptr_t top_of(const stack* s) { return slot_of(s) + stack_slot_bytes(s->size_class); }
 
 // The child's end after it wrote to that address.
 std::string end_after_touching(std::uintptr_t address) {
@@ -105,7 +105,8 @@ TEST(stack, slots_are_aligned_to_their_size_and_start_points_to_sixteen_bytes) {
       const stack* s = f.get(c);
       ASSERT_NE(nullptr, s);
       EXPECT_EQ(c, s->size_class);
-      EXPECT_EQ(0u, slot_of(s) % stack_class_bytes[c]);
+      EXPECT_EQ(0u, slot_of(s) % os::page_size());
+      EXPECT_GE(top_of(s) - slot_of(s), stack_class_bytes[c] + os::page_size());
       EXPECT_EQ(0u, s->sp0 % 16);
       EXPECT_LT(s->lo, s->sp0);
       EXPECT_LE(s->sp0, reinterpret_cast<std::uintptr_t>(s));
@@ -120,7 +121,7 @@ TEST(stack, start_points_of_sixteen_neighbours_lie_in_sixteen_cache_lines_of_one
   std::set<std::uintptr_t> depths;
   for (int i = 0; i < 16; ++i) {
     const stack* s = f.get(2);
-    depths.insert((top_of(s) - s->sp0) % os::page_size());  // pages are another colour
+    depths.insert(top_of(s) - s->sp0);
   }
   EXPECT_EQ(16u, depths.size());
   EXPECT_LE(*depths.rbegin() - *depths.begin(), 1024u);
@@ -234,7 +235,7 @@ TEST(stack, addresses_are_found_in_every_part_of_a_slot_and_nowhere_else) {
 TEST(stack, one_chunk_after_the_other_is_mapped_and_found) {
   arenas_fixture f(guard_method::none);
   for (std::size_t i = 0; i < stack_arenas::chunk_slots + 1; ++i) ASSERT_NE(nullptr, f.get(0));
-  EXPECT_EQ(2 * stack_arenas::chunk_slots * stack_class_bytes[0], f.arenas.bytes_reserved());
+  EXPECT_EQ(2 * stack_arenas::chunk_slots * stack_slot_bytes(0), f.arenas.bytes_reserved());
   for (stack* s : f.taken) {
     bool in_guard = true;
     ASSERT_EQ(s, f.arenas.find_sig(s->sp0 - 1, &in_guard));
@@ -503,8 +504,8 @@ TEST(stack, chunks_are_halved_while_the_address_space_is_refused_then_the_error_
       ++n;
     }
     if (err != ENOMEM) return 2;
-    if (n < (16u << 20) / stack_class_bytes[2]) return 3;
-    if (arenas.slots_in_use() != n || arenas.bytes_reserved() != n * stack_class_bytes[2]) return 4;
+    if (n < (16u << 20) / stack_slot_bytes(2)) return 3;
+    if (arenas.slots_in_use() != n || arenas.bytes_reserved() != n * stack_slot_bytes(2)) return 4;
     // What there is can be used again, and a smaller class may still fit.
     arenas.put_list(2, all);
     err = 0;
