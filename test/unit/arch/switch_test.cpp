@@ -11,6 +11,7 @@
 
 #include "arch/getg.hpp"
 #include "arch/gobuf.hpp"
+#include "mem/stack.hpp"
 #include "model/g.hpp"
 #include "model/m.hpp"
 #include "support/build.hpp"
@@ -363,6 +364,20 @@ TEST(goroutine_start, is_where_every_unwinder_ends) {
     });
     while (weft::num_goroutine() != 1) weft::yield();
     weft::blocking([] { walk_ends_at_the_start(2); });
+  });
+}
+
+// The return address of zero is for walkers by frame pointer. Those by CFI are told, and do not look at it.
+TEST(goroutine_start, ends_walks_by_its_cfi_alone) {
+  with_one_p([] {
+    weft::go([] {
+      auto* above = reinterpret_cast<std::uintptr_t*>(getg()->stack->sp0 - 16);
+      ASSERT_EQ(0u, *above);
+      *above = reinterpret_cast<std::uintptr_t>(&aligned_store_works) + 1;
+      walk_ends_at_the_start(2);
+      *above = 0;
+    });
+    weft::yield();
   });
 }
 
