@@ -116,12 +116,12 @@ int main() {
   while (s.more()) {
     const options o = s.any_options();
     test::random_source r(s.random().next_seed());
-    const int n = test::scaled(2000);
+    constexpr int n = test::scaled(2000);
     s.run(o, [&] {
       wait_group all;
       for (int k = 0; k < 3; ++k) {
         const std::uint64_t seed = r.next_seed();
-        all.go([seed, n] {
+        all.go([seed] {
           test::random_source mine(seed);
           std::vector<std::thread> threads;
           for (int i = 0; i < n; ++i) {

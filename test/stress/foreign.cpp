@@ -10,6 +10,8 @@ using namespace weft;
 
 namespace {
 
+constexpr int rounds = test::scaled(300);
+
 // Tokens go from `full` to `empty` and back; in one user's hands at most, in all never more than there are.
 struct shared {
   explicit shared(int tokens) : full(tokens), empty(0), n(tokens) {}
@@ -20,8 +22,8 @@ struct shared {
   std::uint64_t moves = 0;
 };
 
-void use(shared& sh, int rounds, test::random_source r, bool goroutine) {
-  for (int i = 0; i < rounds; ++i) {
+void use(shared& sh, int n, test::random_source r, bool goroutine) {
+  for (int i = 0; i < n; ++i) {
     if (r.one_in(4)) {
       if (!sh.full.try_acquire()) continue;
     } else {
@@ -49,17 +51,17 @@ int main() {
   std::uint64_t moves = 0;
   while (s.more()) {
     test::random_source& r = s.random();
-    const int tokens = 1 + static_cast<int>(r.below(4)), rounds = test::scaled(300);
+    const int tokens = 1 + static_cast<int>(r.below(4));
     shared sh(tokens);
     // Plain threads for the whole round; in two more threads one short runtime after the other.
     std::vector<std::thread> threads;
     for (std::uint32_t i = 0; i < 1 + r.below(3); ++i) {
       const std::uint64_t seed = r.next_seed();
-      threads.emplace_back([&sh, rounds, seed] { use(sh, rounds, test::random_source(seed), false); });
+      threads.emplace_back([&sh, seed] { use(sh, rounds, test::random_source(seed), false); });
     }
     for (int k = 0; k < 2; ++k) {
       const std::uint64_t seed = r.next_seed();
-      threads.emplace_back([&sh, rounds, seed] {
+      threads.emplace_back([&sh, seed] {
         test::random_source mine(seed);
         for (int runtimes = 0; runtimes < 5; ++runtimes) {
           options o;
@@ -67,10 +69,9 @@ int main() {
           const std::uint32_t goroutines = 1 + mine.below(6);
           const bool wait = mine.one_in(2);
           weft::run(o, [&] {
-            wait_group all;
             for (std::uint32_t i = 0; i < goroutines; ++i) {
               const std::uint64_t inner = mine.next_seed();
-              go([&sh, rounds, inner] { use(sh, rounds / 5, test::random_source(inner), true); });
+              go([&sh, inner] { use(sh, rounds / 5, test::random_source(inner), true); });
             }
             // Or main leaves at once, and the runtime ends when the last goroutine does.
             if (wait) test::yield_until([] { return num_goroutine() == 1; });

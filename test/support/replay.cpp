@@ -19,6 +19,9 @@
 #if defined(WEFT_ASAN) || defined(WEFT_TSAN)
 extern "C" void __sanitizer_set_death_callback(void (*callback)());
 #endif
+#ifdef WEFT_TSAN
+extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
+#endif
 
 namespace weft::test {
 namespace {
@@ -26,8 +29,16 @@ namespace {
 constinit char the_line[2000] = {};
 constinit bool printed = false;
 
+// What is printed at the end is read without locks, on purpose: the holder of a lock may be what hangs.
+void reads_may_race() {
+#ifdef WEFT_TSAN
+  AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+#endif
+}
+
 // Runs after "fatal error: …" has been printed and before the process ends.
 void dump_with_replay() {
+  reads_may_race();
   print_replay_sig();
   rt::wires.fatal_dump();
 }
@@ -40,6 +51,7 @@ void on_crash(int sig) {
 
 void on_alarm(int) {
   rt::line{}.text("\ntest: no end in sight; the watchdog gives up\n").flush_sig();
+  reads_may_race();
   print_replay_sig();
   print_state_sig();
   // The dump may hang too, in a process that hangs: a second alarm is not caught.
