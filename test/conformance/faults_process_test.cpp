@@ -110,6 +110,7 @@ TEST_F(faults_process, fault_29_goes_on_with_the_threads_there_are) {
 TEST_F(faults_process, more_threads_than_allowed_is_a_fatal_error) {
   EXPECT_EXIT(
       {
+        ::alarm(60);
         options o;
         o.procs = 8;
         o.max_threads = 3;

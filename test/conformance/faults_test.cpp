@@ -1,6 +1,7 @@
 // Faults that other runtimes paid for (FAULTS, RELIABILITY 5), as far as they concern what exists and have no better
 // place. Elsewhere: 3, 4 getg_thread_switch_test; 6 exceptions_test; 9, 10 runq_test; 36 mutex_test; 24, 25, 29 and others
 // that need a process of their own faults_process_test; 5 and 7 also test/stress/taker and destroy_early.
+#include <dlfcn.h>
 #include <execinfo.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -9,8 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cstdio>
+#include <cerrno>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -19,10 +19,13 @@
 #include <thread>
 #include <vector>
 
+#include "arch/gobuf.hpp"
 #include "model/process.hpp"
 #include "model/sched.hpp"
 #include "support/goroutines.hpp"
 #include "support/runtime_fixture.hpp"
+
+extern "C" void _start();
 
 namespace {
 
@@ -198,7 +201,7 @@ TEST(faults, fault_11_a_runnext_chain_lets_the_ring_run) {
         }
         stop = true;
         all.wait();
-        EXPECT_LE(*std::max_element(seen.begin(), seen.end()), 2 * static_cast<int>(rt::sizes::runnext_hops));
+        EXPECT_LE(*std::max_element(seen.begin(), seen.end()), 2 * 16);
       },
       {{1}, 2});
 }
@@ -238,7 +241,8 @@ TEST(faults, the_global_queue_is_not_starved_by_local_work) {
         at_release = turns;
         all.wait();
         EXPECT_GE(waited, 0);
-        EXPECT_LE(waited, 2 * static_cast<long>(rt::sizes::global_tick));
+        // Not by the constant's name: a wrong one must show. It is 61, and the first tick may be at any phase.
+        EXPECT_LE(waited, 2 * 61);
       },
       {{1}, 2});
 }
@@ -311,14 +315,35 @@ TEST(faults, fault_22_a_stack_is_not_used_before_its_last_owner_has_left_it) {
 
 // ---- signals
 
-std::atomic<std::uint64_t> profile_signals{0}, profile_too_deep{0};
+// Where each walk ended, kept for later: looking it up is not for a signal handler.
+constexpr std::uint64_t most_walks = 10'000;
+std::atomic<std::uint64_t> walks{0};
+void* walk_end[most_walks];
+int walk_depth[most_walks];
 
 // A profiler's handler: walks the stack of whatever was interrupted, the switch itself included.
 void profile(int, siginfo_t*, void*) {
+  const int saved = errno;
   void* frames[100];
   const int n = ::backtrace(frames, 100);
-  profile_signals.fetch_add(1, std::memory_order_relaxed);
-  if (n == 100) profile_too_deep.fetch_add(1, std::memory_order_relaxed);
+  const std::uint64_t i = walks.fetch_add(1, std::memory_order_relaxed);
+  if (i < most_walks) {
+    walk_end[i] = n > 0 ? frames[n - 1] : nullptr;
+    walk_depth[i] = n;
+  }
+  errno = saved;
+}
+
+// A whole walk ends in the first frame of a goroutine or of a thread, the main thread's _start included.
+bool is_first_frame(void* pc) {
+  const auto at = reinterpret_cast<std::uintptr_t>(pc);
+  const auto in = [&](std::uintptr_t fn) { return at - fn < 64; };
+  if (in(reinterpret_cast<std::uintptr_t>(&rt::weft_goroutine_start)) ||
+      in(reinterpret_cast<std::uintptr_t>(&_start))) {
+    return true;
+  }
+  Dl_info info;
+  return ::dladdr(pc, &info) != 0 && info.dli_fname != nullptr && std::strstr(info.dli_fname, "/libc.so") != nullptr;
 }
 
 TEST(faults, fault_23_a_profiler_may_walk_the_stack_at_any_instruction) {
@@ -330,12 +355,12 @@ TEST(faults, fault_23_a_profiler_may_walk_the_stack_at_any_instruction) {
   action.sa_sigaction = profile;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   ASSERT_EQ(::sigaction(SIGPROF, &action, &before), 0);
-  const std::uint64_t wanted = 300;  // each costs an unwinding; several in a hundred meet a switch
+  const std::uint64_t wanted = test::scaled(1500, 5);  // one in some meets a switch
   test::for_each_case(
       [&](const run_case& c) {
         // Threads of the scheduler block all signals. Each goroutine opens its thread to this one; a storm of direct
         // signals is denser than any profiling timer.
-        const std::uint64_t until = profile_signals.load() + wanted;
+        const std::uint64_t until = walks.load() + wanted;
         std::atomic<bool> stop{false};
         std::mutex lock;
         std::map<std::uint64_t, pthread_t> threads;
@@ -364,7 +389,7 @@ TEST(faults, fault_23_a_profiler_may_walk_the_stack_at_any_instruction) {
           });
         }
         blocking([&] {
-          while (profile_signals.load() < until) {
+          while (walks.load() < until) {
             {
               std::lock_guard hold(lock);
               for (auto& [tid, thread] : threads) ::pthread_kill(thread, SIGPROF);
@@ -377,7 +402,12 @@ TEST(faults, fault_23_a_profiler_may_walk_the_stack_at_any_instruction) {
       },
       {{1, 2, 4}, 1});
   ::sigaction(SIGPROF, &before, nullptr);
-  EXPECT_EQ(profile_too_deep.load(), 0u) << "stacks this deep do not exist here: the unwinder ran in circles";
+  std::uint64_t lost = 0;
+  for (std::uint64_t i = 0; i < walks.load() && i < most_walks; ++i) {
+    EXPECT_LT(walk_depth[i], 100) << "stacks this deep do not exist here: the unwinder ran in circles";
+    if (!is_first_frame(walk_end[i])) ++lost;
+  }
+  EXPECT_EQ(lost, 0u) << "walks that ended in the middle, of " << walks.load();
 }
 
 // ---- the end of a runtime
