@@ -184,11 +184,12 @@ TEST(goroutine, a_callable_is_called_and_destroyed_once) {
       }
     };
     go([t = token(&c)] { ++t.c->calls; });
+    go([t = token(&c), more = 1L] { t.c->calls += static_cast<int>(more); });
     go(large{token(&c)});
     go(aligned{token(&c)});
     go([p = std::make_unique<token>(&c)] { ++p->c->calls; });
     test::yield_until([&] { return num_goroutine() == 1; });
-    EXPECT_EQ(c.calls.load(), 4);
+    EXPECT_EQ(c.calls.load(), 5);
     EXPECT_EQ(c.alive.load(), 0);
   });
 }
