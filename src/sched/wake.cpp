@@ -11,12 +11,9 @@ namespace {
 
 constexpr std::int64_t no_thread_pause_ns = 100'000'000;
 
-// Under sched.lock. No M sleeps that could be woken, and a thread is not to be had: one was refused a moment ago, or
-// this would be one too many for a mere spinner.
-bool no_thread_now(sched_t* rt, bool spinning) {
-  if (rt->midle != nullptr) return false;
-  if (spinning && rt->nm >= rt->max_threads) return true;
-  return rt->no_thread_until != 0 && os::now() < rt->no_thread_until;
+// Under sched.lock. A thread was refused a moment ago, and no M sleeps that could be woken instead.
+bool no_thread_now(sched_t* rt) {
+  return rt->midle == nullptr && rt->no_thread_until != 0 && os::now() < rt->no_thread_until;
 }
 
 // Under sched.lock. An idle M, off the list, or null.
@@ -141,7 +138,7 @@ void wakep(sched_t* rt) {
   if (!claim_wake(spin(rt))) return;
   rt->lock.lock();
   p* pp = nullptr;
-  if (no_thread_now(rt, true)) {
+  if (no_thread_now(rt)) {
     rt->needspinning.store(1, relaxed);  // whoever drops a P next looks for what we came for
   } else {
     pp = pidleget_spinning(rt);
@@ -172,7 +169,7 @@ void startm(sched_t* rt, p* pp, bool spinning) {
     give(idle, pp, spinning);
     return;
   }
-  if (no_thread_now(rt, spinning)) {
+  if (no_thread_now(rt)) {
     rt->lock.unlock();
     no_thread_for(rt, pp, spinning, 0);
     return;
