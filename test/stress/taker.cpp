@@ -254,7 +254,6 @@ class turnstile {
     w.gp = me.waiter();
     w.addr = this;
     w.on_taken = gone;
-    t.arm(w.gp);
     rt::sema_bucket& b = bucket();
     b.lock.lock();
     if (b.front(this) == nullptr && units_ >= n) {
@@ -263,6 +262,9 @@ class turnstile {
       return rt::wait_result::handed;
     }
     b.push_back(&w, me.ticket());
+    // Only now, when the wait is certain. A plain thread that did not wait would leave the number of this wait to the
+    // next user of its proxy.
+    t.arm(w.gp);
     me.wait(b, w, rt::wait_reason::semacquire);
     return w.result;
   }
