@@ -6,6 +6,7 @@
 #include "sched/enter.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
+#include "weft/go.hpp"
 
 namespace weft::rt {
 namespace {
