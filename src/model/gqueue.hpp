@@ -8,7 +8,6 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
 #include "base/check.hpp"
 #include "model/g.hpp"
@@ -76,7 +75,7 @@ class gqueue {
     while (n != 0) {
       if (tail_ == nullptr || tail_at_ == gqueue_block::slots) grow();
       const std::uint32_t k = std::min(n, gqueue_block::slots - tail_at_);
-      std::memcpy(tail_->item + tail_at_, gps, k * sizeof(g*));
+      std::copy_n(gps, k, tail_->item + tail_at_);
       tail_at_ += k;
       gps += k;
       n -= k;
@@ -88,7 +87,7 @@ class gqueue {
     size_ -= n;
     while (n != 0) {
       const std::uint32_t k = std::min(n, gqueue_block::slots - head_at_);
-      std::memcpy(out, head_->item + head_at_, k * sizeof(g*));
+      std::copy_n(head_->item + head_at_, k, out);
       head_at_ += k;
       out += k;
       n -= k;

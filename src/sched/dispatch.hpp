@@ -20,7 +20,7 @@ inline void begin_slice(p* pp) {
 // Go's: linked to its M before it is running, so that a running goroutine always has one.
 inline void begin_run(m* mp, g* gp, bool inherit) {
   p* pp = mp->p;
-  invariant(pp != nullptr && pp->m == mp, "sched: execute without a P");
+  invariant(pp->m == mp, "sched: execute with the P of another");
   gp->m = mp;
   mp->curg = gp;
   gp->status.set(status::runnable, status::running);
