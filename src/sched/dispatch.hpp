@@ -21,6 +21,7 @@ inline void begin_slice(p* pp) {
 inline void begin_run(m* mp, g* gp, bool inherit) {
   p* pp = mp->p;
   invariant(pp->m == mp, "sched: execute with the P of another");
+  annotate_resume(gp->sched);
   gp->m = mp;
   mp->curg = gp;
   gp->status.set(status::runnable, status::running);
@@ -42,7 +43,7 @@ inline void runqput(p* pp, g* gp, bool next) {
 // points to. Both are asked for ahead of time, the g 8 places and the stack 4 (LIMITS 3: 3 to 7 times cheaper).
 // A g is type-stable, so a stale pointer reads a g all the same; what it says is only a hint.
 inline void prefetch_behind(p* pp, std::uint32_t behind) {
-#ifndef WEFT_TSAN  // the hint is a race by design
+#ifndef WEFT_RACE_DETECTOR  // the hint is a race by design
   if (behind <= 8) return;
   const auto* far = reinterpret_cast<const char*>(pp->q.peek(8));
   __builtin_prefetch(far, 1);

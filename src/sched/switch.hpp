@@ -38,8 +38,17 @@ inline constexpr bool run_in_place = true;
 
 // Tells race detectors that a context is saved here, which only assembly does.
 inline void annotate_save(gobuf& buf) {
-#ifdef WEFT_TSAN
+#ifdef WEFT_RACE_DETECTOR
   buf.sp = 0;
+#else
+  static_cast<void>(buf);
+#endif
+}
+
+// And that it is read where a goroutine is continued.
+inline void annotate_resume(const gobuf& buf) {
+#ifdef WEFT_RACE_DETECTOR
+  static_cast<void>(*const_cast<const volatile std::uintptr_t*>(&buf.sp));
 #else
   static_cast<void>(buf);
 #endif

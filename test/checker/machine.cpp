@@ -1,0 +1,707 @@
+#include "checker/machine.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+
+#include "arch/gobuf.hpp"
+#include "checker/memory.hpp"
+#include "checker/search.hpp"
+
+namespace weft::check {
+
+thread_state_hooks state_hooks{};
+
+namespace {
+
+constexpr std::size_t stack_bytes = std::size_t{128} << 10;
+
+enum class state : std::uint8_t { free, runnable, waiting, joining, finished };
+
+struct model_thread {
+  rt::gobuf context;
+  char* stack = nullptr;
+  state st = state::free;
+  memory_view view;
+  step pending;
+  mask waits_for = 0;  // after a yield: who must have a step first
+  std::uint64_t futex = 0;
+  std::int64_t deadline = -1;
+  bool timed_out = false;
+  std::uint32_t joins = 0;
+  void (*fn)(void*) = nullptr;
+  void* arg = nullptr;
+  thread_state kept;
+};
+
+model_thread threads[max_threads];
+memory_view* views[max_threads];
+std::uint32_t nthreads = 0;
+std::uint32_t cur = 0;
+bool running = false;    // an execution is under way
+bool in_checker = true;  // the checker's own code runs: its memory and accesses are not the model's
+rt::gobuf outside;       // the runner, on the process's stack
+rt::gobuf nowhere;
+search* srch = nullptr;
+settings how;
+bool recording = false;
+verdict result = verdict::done;
+std::string failure;
+std::vector<event> events;
+std::uint64_t nsteps = 0;
+std::int64_t clock_ns = 0;
+std::uint32_t spurious_left = 0;
+std::uint64_t outcome_value = 0;
+std::uint32_t generation = 0;
+std::vector<std::uint32_t> futex_queue;  // waiting threads, oldest first
+
+// While a checker function runs on a model thread's fibre.
+class inside {
+ public:
+  inside() { in_checker = true; }
+  ~inside() { in_checker = false; }
+};
+
+[[noreturn]] void leave(verdict v) {
+  result = v;
+  in_checker = true;
+  rt::weft_switch(&nowhere, &outside, nullptr);
+  std::abort();
+}
+
+void switch_thread(std::uint32_t to) {
+  model_thread& from = threads[cur];
+  model_thread& next = threads[to];
+  if (state_hooks.swap != nullptr) state_hooks.swap(from.kept, next.kept);
+  cur = to;
+  rt::weft_switch(&from.context, &next.context, nullptr);
+}
+
+bool has_timeout(const model_thread& t) { return t.st == state::waiting && (t.deadline >= 0 || spurious_left != 0); }
+
+mask enabled_threads() {
+  mask m = 0;
+  for (std::uint32_t i = 0; i < nthreads; ++i) {
+    const model_thread& t = threads[i];
+    if (t.st == state::runnable || has_timeout(t) ||
+        (t.st == state::joining && threads[t.joins].st == state::finished)) {
+      m |= mask{1} << i;
+    }
+  }
+  return m;
+}
+
+std::string who_waits() {
+  std::string text;
+  for (std::uint32_t i = 0; i < nthreads; ++i) {
+    const model_thread& t = threads[i];
+    char line[96];
+    if (t.st == state::waiting) {
+      std::snprintf(line, sizeof line, "; thread %u sleeps at pc %#x", i, t.pending.pc);
+    } else if (t.st == state::joining) {
+      std::snprintf(line, sizeof line, "; thread %u joins thread %u", i, t.joins);
+    } else {
+      continue;
+    }
+    text += line;
+  }
+  return text;
+}
+
+// Who does the next step. Returns on the fibre of the caller when it is its turn (again).
+void schedule() {
+  if (++nsteps > how.max_steps) fail("livelock: no end after %u steps", how.max_steps);
+  mask enabled = enabled_threads();
+  if (enabled == 0) {
+    for (std::uint32_t i = 0; i < nthreads; ++i) {
+      if (threads[i].st != state::finished) fail("deadlock: nobody can go on%s", who_waits().c_str());
+    }
+    leave(verdict::done);
+  }
+  // Only time could go on: a timeout happens when nothing else does, or at any moment. Both are in `enabled`.
+  mask fair = 0;
+  for (std::uint32_t i = 0; i < nthreads; ++i) {
+    const mask bit = mask{1} << i;
+    if ((enabled & bit) != 0 && (threads[i].waits_for & enabled) == 0) fair |= bit;
+  }
+  if (fair == 0) {
+    fair = enabled;
+    for (std::uint32_t i = 0; i < nthreads; ++i) threads[i].waits_for = 0;
+  }
+  step pending[max_threads];
+  for (std::uint32_t i = 0; i < nthreads; ++i) {
+    pending[i] = threads[i].pending;
+    if (threads[i].st == state::waiting) {
+      pending[i].what = act::timeout;
+      pending[i].object[0] = waiters_of(threads[i].futex);
+      pending[i].writes[0] = true;
+      pending[i].object[1] = 0;
+    }
+  }
+  const int next = srch->pick(fair, cur, pending);
+  if (next < 0) leave(verdict::pruned);
+  const auto t = static_cast<std::uint32_t>(next);
+  srch->doing(t, pending[t]);
+  const mask bit = mask{1} << t;
+  for (std::uint32_t i = 0; i < nthreads; ++i) threads[i].waits_for &= ~bit;
+  model_thread& th = threads[t];
+  if (th.st == state::waiting) {
+    th.timed_out = true;
+    if (th.deadline >= 0) {
+      clock_ns = std::max(clock_ns, th.deadline);
+    } else {
+      --spurious_left;
+    }
+    futex_queue.erase(std::find(futex_queue.begin(), futex_queue.end(), t));
+    th.st = state::runnable;
+    if (recording) events.push_back({pending[t], t, 0, 0, true, false, {}});
+  }
+  if (th.st == state::joining) th.st = state::runnable;
+  if (t != cur) switch_thread(t);
+}
+
+void announce(act what, order o, std::uint32_t pc, std::uint64_t object, bool writes) {
+  step& s = threads[cur].pending;
+  s.what = what;
+  s.ord = o;
+  s.global = false;
+  s.object[0] = object;
+  s.writes[0] = writes;
+  s.object[1] = o == seq_cst ? sc_object : 0;
+  s.writes[1] = what == act::fence;
+  s.pc = pc;
+}
+
+event* record() {
+  if (!recording) return nullptr;
+  events.push_back({threads[cur].pending, cur, 0, 0, true, false, {}});
+  return &events.back();
+}
+
+memory_view& my_view() { return threads[cur].view; }
+void tick() { ++threads[cur].view.vc.at[cur], threads[cur].view.cov.at[cur] = threads[cur].view.vc.at[cur]; }
+
+[[noreturn]] void thread_end() {
+  in_checker = true;
+  threads[cur].st = state::finished;
+  threads[cur].pending = step{};
+  threads[cur].pending.what = act::end;
+  record();
+  tick();
+  schedule();
+  std::abort();
+}
+
+}  // namespace
+
+}  // namespace weft::check
+
+// Where a fibre begins: weft_switch returns into it, with the stack as after a call.
+extern "C" [[gnu::used]] void weft_check_thread_main() {
+  using namespace weft::check;
+  model_thread& t = threads[cur];
+  in_checker = false;
+  t.fn(t.arg);
+  thread_end();
+}
+
+namespace weft::check {
+namespace {
+
+void new_thread(std::uint32_t i, void (*fn)(void*), void* arg) {
+  model_thread& t = threads[i];
+  if (t.stack == nullptr) {
+    void* memory =
+        ::mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) std::abort();
+    t.stack = static_cast<char*>(memory);
+  }
+  auto* word = reinterpret_cast<std::uintptr_t*>(t.stack + stack_bytes - 64);
+  *--word = 0;
+  *--word = reinterpret_cast<std::uintptr_t>(&weft_check_thread_main);
+  for (int k = 0; k < 6; ++k) *--word = 0;
+  t.context.sp = reinterpret_cast<std::uintptr_t>(word);
+  t.st = state::runnable;
+  t.fn = fn;
+  t.arg = arg;
+  t.pending = step{};
+  t.waits_for = 0;
+  t.deadline = -1;
+  t.kept = thread_state{};
+  t.view.vc.clear();
+  t.view.cov.clear();
+  t.view.has_rel = false;
+  t.view.has_acq = false;
+  t.view.sc_fence_step = 0;
+  views[i] = &t.view;
+}
+
+}  // namespace
+
+void heap_reset();
+
+bool dependent(const step& a, const step& b) {
+  if (a.global || b.global) return true;
+  for (int i = 0; i < 2; ++i) {
+    if (a.object[i] == 0) continue;
+    for (int k = 0; k < 2; ++k) {
+      if (a.object[i] == b.object[k] && (a.writes[i] || b.writes[k])) return true;
+    }
+  }
+  return false;
+}
+
+verdict run_once(void (*body)(), search& s, const settings& want, bool record_it) {
+  how = want;
+  srch = &s;
+  recording = record_it;
+  events.clear();
+  failure.clear();
+  futex_queue.clear();
+  nsteps = 0;
+  clock_ns = 1'000'000'000;
+  spurious_left = how.spurious_wakeups;
+  outcome_value = 0;
+  memory_reset(++generation);
+  heap_reset();
+  if (state_hooks.reset != nullptr) state_hooks.reset();
+  new_thread(
+      0, [](void* b) { reinterpret_cast<void (*)()>(b)(); }, reinterpret_cast<void*>(body));
+  nthreads = 1;
+  threads[0].view.vc.at[0] = threads[0].view.cov.at[0] = 1;
+  cur = 0;
+  running = true;
+  thread_state mine;
+  if (state_hooks.swap != nullptr) state_hooks.swap(mine, threads[0].kept);
+  rt::weft_switch(&outside, &threads[0].context, nullptr);
+  running = false;
+  in_checker = true;
+  thread_state last;
+  if (state_hooks.swap != nullptr) state_hooks.swap(last, mine);
+  if (result == verdict::done && live_allocations() != 0) {
+    failure = "leak: " + std::to_string(live_allocations()) + " allocations were not freed";
+    result = verdict::failed;
+  }
+  return result;
+}
+
+const std::string& failure_text() { return failure; }
+const std::vector<event>& recorded() { return events; }
+std::uint32_t threads_used() { return nthreads; }
+std::uint64_t steps_done() { return nsteps; }
+std::uint64_t outcome() { return outcome_value; }
+bool active() { return running && !in_checker; }
+std::uint32_t current_thread() { return cur; }
+std::int64_t now() { return clock_ns; }
+
+void fail(const char* fmt, ...) {
+  in_checker = true;
+  char text[1024];
+  va_list args;
+  va_start(args, fmt);
+  std::vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  failure = text;
+  if (!running) {
+    std::fprintf(stderr, "checker: %s (outside of an execution)\n", text);
+    std::abort();
+  }
+  leave(verdict::failed);
+}
+
+void note(const char* fmt, ...) {
+  inside me;
+  if (!recording) return;
+  char text[512];
+  va_list args;
+  va_start(args, fmt);
+  std::vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  event e;
+  e.thread = cur;
+  e.note = text;
+  events.push_back(e);
+}
+
+void report_outcome(std::uint64_t value) { outcome_value = value; }
+
+std::uint32_t choose(std::uint32_t n) {
+  if (n <= 1) return 0;
+  inside me;
+  const std::uint32_t c = srch->choose(n);
+  if (recording) {
+    event e;
+    e.thread = cur;
+    e.note = "chooses " + std::to_string(c) + " of " + std::to_string(n);
+    events.push_back(e);
+  }
+  return c;
+}
+
+std::uint32_t spawn(void (*fn)(void*), void* arg, std::uint32_t pc) {
+  inside me;
+  announce(act::spawn, relaxed, pc, 0, false);
+  schedule();
+  record();
+  if (nthreads == max_threads) fail("more than %u threads", max_threads);
+  const std::uint32_t i = nthreads;
+  new_thread(i, fn, arg);
+  ++nthreads;
+  memory_view& v = threads[i].view;
+  v.vc = my_view().vc;
+  v.cov = my_view().cov;
+  v.vc.at[i] = v.cov.at[i] = 1;
+  tick();
+  srch->caused(cur, i);
+  return i;
+}
+
+void join(std::uint32_t thread, std::uint32_t pc) {
+  inside me;
+  announce(act::join, relaxed, pc, 0, false);
+  threads[cur].joins = thread;
+  threads[cur].st = state::joining;
+  schedule();
+  record();
+  srch->caused(thread, cur);
+  memory_view& v = my_view();
+  v.vc.join(threads[thread].view.vc, nthreads);
+  v.cov.join(threads[thread].view.cov, nthreads);
+}
+
+void yield_step(std::uint32_t pc) {
+  inside me;
+  announce(act::yield, relaxed, pc, 0, false);
+  threads[cur].pending.global = true;
+  schedule();
+  record();
+  const mask others = enabled_threads() & ~(mask{1} << cur);
+  threads[cur].waits_for = others;
+  srch->yielded(cur);
+  see_newest(my_view(), views, nthreads);
+}
+
+void sleep_until(std::int64_t when, std::uint32_t pc) {
+  yield_step(pc);
+  clock_ns = std::max(clock_ns, when);
+}
+
+void membarrier_step(std::uint32_t pc) {
+  inside me;
+  announce(act::membarrier, seq_cst, pc, 0, false);
+  threads[cur].pending.global = true;
+  schedule();
+  record();
+  do_membarrier(views, nthreads, static_cast<std::uint32_t>(nsteps));
+}
+
+bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std::uint32_t pc) {
+  inside me;
+  const auto addr = reinterpret_cast<std::uint64_t>(word);
+  announce(act::futex_wait, relaxed, pc, addr, false);
+  threads[cur].pending.object[1] = waiters_of(addr);
+  threads[cur].pending.writes[1] = true;
+  schedule();
+  event* e = record();
+  check_not_freed(word, pc);
+  const auto found = static_cast<std::uint32_t>(raw_load(word, 4));
+  if (e != nullptr) {
+    e->value = found;
+    e->ok = found == expected;
+  }
+  if (found != expected) return true;
+  model_thread& t = threads[cur];
+  t.st = state::waiting;
+  t.futex = addr;
+  t.deadline = timeout_ns < 0 ? -1 : clock_ns + timeout_ns;
+  t.timed_out = false;
+  futex_queue.push_back(cur);
+  schedule();
+  see_newest(my_view(), views, nthreads);
+  t.deadline = -1;
+  return !t.timed_out;
+}
+
+void futex_wake(void* word, int n, std::uint32_t pc) {
+  inside me;
+  const auto addr = reinterpret_cast<std::uint64_t>(word);
+  announce(act::futex_wake, relaxed, pc, waiters_of(addr), true);
+  schedule();
+  event* e = record();
+  for (std::size_t i = 0; i < futex_queue.size() && n > 0;) {
+    const std::uint32_t w = futex_queue[i];
+    if (threads[w].futex != addr) {
+      ++i;
+      continue;
+    }
+    futex_queue.erase(futex_queue.begin() + static_cast<std::ptrdiff_t>(i));
+    threads[w].st = state::runnable;
+    const std::uint32_t at = threads[w].pending.pc;
+    threads[w].pending = step{};
+    threads[w].pending.what = act::resume;
+    threads[w].pending.pc = at;
+    srch->caused(cur, w);
+    if (e != nullptr) e->note += " wakes " + std::to_string(w);
+    --n;
+  }
+}
+
+namespace {
+
+struct weakened {
+  std::uint32_t pc;
+  order to;
+};
+std::vector<weakened> weak_sites;
+bool collecting = false;
+std::vector<site_use> sites;
+std::vector<std::uint64_t> sites_seen(1u << 16, 0);
+
+order actual(order o, std::uint32_t pc, act what) {
+  if (collecting) [[unlikely]] {
+    const std::uint64_t key = (std::uint64_t{pc} << 8) | static_cast<std::uint64_t>(what) << 4 | o;
+    std::uint32_t i = static_cast<std::uint32_t>((key * 0x9e3779b97f4a7c15u) >> 48);
+    while (sites_seen[i] != 0 && sites_seen[i] != key) i = (i + 1) & 0xffff;
+    if (sites_seen[i] == 0) {
+      sites_seen[i] = key;
+      sites.push_back({pc, what, o});
+    }
+  }
+  for (const weakened& w : weak_sites) {
+    if (w.pc == pc) return w.to;
+  }
+  return o;
+}
+
+}  // namespace
+
+void weaken_site(std::uint32_t pc, order to) { weak_sites.push_back({pc, to}); }
+void forget_weakened() { weak_sites.clear(); }
+void collect_sites(bool on) {
+  collecting = on;
+  sites.clear();
+  std::fill(sites_seen.begin(), sites_seen.end(), 0);
+}
+const std::vector<site_use>& collected_sites() { return sites; }
+
+namespace {
+bool may_be_stale(const location& l) {
+  if (!how.weak || l.stale[cur] >= how.stale_limit) return false;
+  const store& s = store_at(l.newest);
+  return srch->looks_past(thread_of(s.when), s.step);
+}
+}  // namespace
+
+std::uint64_t atomic_load(const void* at, std::uint32_t size, order o, std::uint32_t pc) {
+  if (!active()) return raw_load(at, size);
+  inside me;
+  o = actual(o, pc, act::load);
+  announce(act::load, o, pc, reinterpret_cast<std::uint64_t>(at), false);
+  schedule();
+  event* e = record();
+  memory_view& v = my_view();
+  location& l = location_at(at, size, cur, v, pc);
+  std::uint32_t may[8];
+  std::uint32_t n = 1;
+  may[0] = l.newest;
+  if (may_be_stale(l)) n = candidates(l, cur, v, o, may, 8);
+  const std::uint32_t c = n > 1 ? srch->choose(n) : 0;
+  do_read(l, may[c], cur, v, o);
+  tick();
+  const std::uint64_t value = store_at(may[c]).value;
+  if (e != nullptr) {
+    e->value = value;
+    e->before = store_at(l.newest).value;
+    e->stale = c != 0;
+  }
+  return value;
+}
+
+void atomic_store(void* at, std::uint32_t size, std::uint64_t value, order o, std::uint32_t pc) {
+  if (!active()) return raw_store(at, size, value);
+  inside me;
+  o = actual(o, pc, act::store);
+  announce(act::store, o, pc, reinterpret_cast<std::uint64_t>(at), true);
+  schedule();
+  memory_view& v = my_view();
+  if (event* e = record()) e->value = value;
+  location& l = location_at(at, size, cur, v, pc);
+  do_write(l, value, cur, v, o, false, static_cast<std::uint32_t>(nsteps));
+  tick();
+}
+
+namespace {
+
+std::uint64_t trim(std::uint64_t v, std::uint32_t size) {
+  return size == 8 ? v : v & ((std::uint64_t{1} << (size * 8)) - 1);
+}
+
+std::uint64_t apply(rmw_op op, std::uint64_t old, std::uint64_t v, std::uint32_t size) {
+  switch (op) {
+    case rmw_op::exchange: return v;
+    case rmw_op::add: return trim(old + v, size);
+    case rmw_op::sub: return trim(old - v, size);
+    case rmw_op::band: return old & v;
+    case rmw_op::bor: return old | v;
+    case rmw_op::bxor: return old ^ v;
+    case rmw_op::nand: return trim(~(old & v), size);
+  }
+  return v;
+}
+
+}  // namespace
+
+std::uint64_t atomic_rmw(void* at, std::uint32_t size, rmw_op op, std::uint64_t value, order o, std::uint32_t pc) {
+  if (!active()) {
+    const std::uint64_t old = raw_load(at, size);
+    raw_store(at, size, apply(op, old, value, size));
+    return old;
+  }
+  inside me;
+  o = actual(o, pc, act::rmw);
+  announce(act::rmw, o, pc, reinterpret_cast<std::uint64_t>(at), true);
+  schedule();
+  event* e = record();
+  memory_view& v = my_view();
+  location& l = location_at(at, size, cur, v, pc);
+  const std::uint64_t old = store_at(l.newest).value;
+  const std::uint64_t fresh = apply(op, old, trim(value, size), size);
+  do_read(l, l.newest, cur, v, o);
+  do_write(l, fresh, cur, v, o, true, static_cast<std::uint32_t>(nsteps));
+  tick();
+  if (e != nullptr) {
+    e->before = old;
+    e->value = fresh;
+  }
+  return old;
+}
+
+std::uint64_t atomic_cas(void* at, std::uint32_t size, std::uint64_t expected, std::uint64_t value, order ok, order no,
+                         std::uint32_t pc) {
+  if (!active()) {
+    const std::uint64_t old = raw_load(at, size);
+    if (old == expected) raw_store(at, size, value);
+    return old;
+  }
+  inside me;
+  ok = actual(ok, pc, act::cas);
+  announce(act::cas, ok, pc, reinterpret_cast<std::uint64_t>(at), true);
+  schedule();
+  event* e = record();
+  memory_view& v = my_view();
+  location& l = location_at(at, size, cur, v, pc);
+  std::uint32_t may[8];
+  std::uint32_t n = 1;
+  may[0] = l.newest;
+  if (may_be_stale(l)) {
+    std::uint32_t all[8];
+    const std::uint32_t k = candidates(l, cur, v, no, all, 8);
+    // It may fail on what is no longer the newest, if that differs; it succeeds on the newest only.
+    for (std::uint32_t i = 1; i < k; ++i) {
+      if (store_at(all[i]).value != expected) may[n++] = all[i];
+    }
+  }
+  const std::uint32_t c = n > 1 ? srch->choose(n) : 0;
+  const std::uint64_t old = store_at(may[c]).value;
+  if (old == expected) {
+    do_read(l, l.newest, cur, v, ok);
+    do_write(l, value, cur, v, ok, true, static_cast<std::uint32_t>(nsteps));
+  } else {
+    do_read(l, may[c], cur, v, no);
+  }
+  tick();
+  if (e != nullptr) {
+    e->before = old;
+    e->value = value;
+    e->ok = old == expected;
+    e->stale = c != 0;
+  }
+  return old;
+}
+
+void atomic_fence(order o, std::uint32_t pc) {
+  if (!active()) return;
+  inside me;
+  o = actual(o, pc, act::fence);
+  if (o == relaxed) return;
+  memory_view& v = my_view();
+  // An acquire or release fence is nobody else's business.
+  if (o == seq_cst) {
+    announce(act::fence, o, pc, sc_object, true);
+    schedule();
+  } else {
+    announce(act::fence, o, pc, 0, false);
+  }
+  record();
+  do_fence(cur, v, o, static_cast<std::uint32_t>(nsteps));
+  tick();
+}
+
+void plain_access(const void* at, std::size_t size, bool write, std::uint32_t pc) {
+  if (!active()) return;
+  in_checker = true;
+  check_plain(reinterpret_cast<std::uint64_t>(at), size, write, cur, my_view(), pc);
+  in_checker = false;
+}
+
+// ---- memory of the code under test: a region that is filled once per execution
+
+namespace {
+
+constexpr std::size_t heap_bytes = std::size_t{64} << 20;
+char* heap = nullptr;
+std::size_t heap_used = 0;
+std::size_t heap_limit = 0;
+std::uint64_t heap_live = 0;
+struct block_header {
+  std::uint64_t bytes;
+  std::uint64_t magic;
+};
+constexpr std::uint64_t block_alive = 0x616c697665;
+constexpr std::uint64_t block_freed = 0x6672656564;
+
+}  // namespace
+
+void heap_reset() {
+  if (heap == nullptr) {
+    void* m = ::mmap(nullptr, heap_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED) std::abort();
+    heap = static_cast<char*>(m);
+    heap_limit = heap_bytes;
+  }
+  heap_used = 0;
+  heap_live = 0;
+}
+
+void* model_alloc(std::size_t bytes, std::size_t align) {
+  inside me;
+  std::size_t at = heap_used + sizeof(block_header);
+  at = (at + align - 1) & ~(align - 1);
+  if (at + bytes + 8 > heap_limit) fail("an execution uses more than %zu bytes of heap", heap_limit);
+  heap_used = (at + bytes + 15) & ~std::size_t{15};
+  char* p = heap + at;
+  *reinterpret_cast<block_header*>(p - sizeof(block_header)) = {bytes, block_alive};
+  mark_fresh(p, bytes);
+  ++heap_live;
+  return p;
+}
+
+bool is_model_memory(const void* p) { return heap != nullptr && p >= heap && p < heap + heap_bytes; }
+
+void model_free(void* p, std::uint32_t pc) {
+  // An execution that was left in the middle leaves blocks behind, which mean nothing to the next.
+  if (!active()) return;
+  inside me;
+  auto* h = reinterpret_cast<block_header*>(static_cast<char*>(p) - sizeof(block_header));
+  if (h->magic != block_alive) fail("double free, or free of what was not allocated: %p at pc %#x", p, pc);
+  h->magic = block_freed;
+  mark_freed(p, h->bytes, cur, my_view(), pc);
+  --heap_live;
+}
+
+std::uint64_t live_allocations() { return heap_live; }
+
+}  // namespace weft::check

@@ -1,0 +1,17 @@
+// What a model may change about the system under it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace weft::check {
+
+struct system_answers {
+  std::uint32_t refuse_threads = 0;  // so many thread_start from now on fail with EAGAIN
+};
+system_answers& system_now();
+// Before each execution.
+void system_reset();
+
+inline constexpr std::size_t zeroed_bytes = std::size_t{128} << 10;
+
+}  // namespace weft::check

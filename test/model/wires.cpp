@@ -1,0 +1,17 @@
+// The lookout's wires in a search: a dying process is the checker's business.
+#include "base/wires.hpp"
+
+#include "checker/machine.hpp"
+
+namespace weft::rt {
+namespace {
+
+void fatal_dump() {}
+void uncaught(const g*) { check::fail("an exception that nobody catches"); }
+void overflow_sig(const g*, std::uintptr_t) {}
+
+}  // namespace
+
+const upward_wires wires{fatal_dump, uncaught, overflow_sig};
+
+}  // namespace weft::rt
