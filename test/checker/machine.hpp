@@ -121,6 +121,7 @@ std::uint32_t choose(std::uint32_t n);
 void report_outcome(std::uint64_t value);
 void note(const char* fmt, ...) __attribute__((format(printf, 1, 2)));  // a line in the recorded execution
 std::int64_t now();
+void time_passes(std::int64_t ns);
 void yield_step(std::uint32_t pc);
 void sleep_until(std::int64_t when, std::uint32_t pc);
 void membarrier_step(std::uint32_t pc);
@@ -165,5 +166,7 @@ struct thread_state_hooks {
   void (*reset)();  // before each execution
 };
 extern thread_state_hooks state_hooks;
+// Memory that is the OS thread's own, and stands for the model thread's: no races there.
+void ignore_memory(const void* at, std::size_t bytes);
 
 }  // namespace weft::check

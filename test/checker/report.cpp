@@ -8,9 +8,9 @@
 #include "checker/places.hpp"
 
 namespace weft::check {
-namespace {
+namespace {}  // namespace
 
-const char* name_of(act a) {
+const char* act_name(act a) {
   switch (a) {
     case act::begin: return "begins";
     case act::load: return "load";
@@ -31,6 +31,8 @@ const char* name_of(act a) {
   return "?";
 }
 
+namespace {
+
 std::string value_text(std::uint64_t v) {
   char text[32];
   std::snprintf(text, sizeof text, v < 4096 ? "%llu" : "%#llx", static_cast<unsigned long long>(v));
@@ -38,7 +40,7 @@ std::string value_text(std::uint64_t v) {
 }
 
 std::string what_it_did(const event& e) {
-  std::string s = name_of(e.what.what);
+  std::string s = act_name(e.what.what);
   switch (e.what.what) {
     case act::load:
       s += std::string(" ") + order_name(e.what.ord) + " = " + value_text(e.value);

@@ -7,6 +7,7 @@
 namespace weft::check {
 
 const char* order_name(order o);
+const char* act_name(act a);
 // The last steps of the recorded execution.
 void print_timeline(std::size_t last);
 std::string failure_with_places();

@@ -50,6 +50,7 @@ namespace {
 const bool installed = [] {
   state_hooks.swap = swap_state;
   state_hooks.reset = system_reset;
+  ignore_memory(__cxxabiv1::__cxa_get_globals(), 16);
   return true;
 }();
 }  // namespace
@@ -86,8 +87,15 @@ void futex_wait(atomic<std::uint32_t>* word, std::uint32_t expected, std::int64_
 void futex_wake(atomic<std::uint32_t>* word, int n) { check::futex_wake(word, n, PC); }
 
 std::int64_t now() { return check::now(); }
-void pause() { check::yield_step(PC); }
-void yield_thread() { check::yield_step(PC); }
+// Who looks around for a time must see it pass.
+void pause() {
+  check::yield_step(PC);
+  check::time_passes(1000);
+}
+void yield_thread() {
+  check::yield_step(PC);
+  check::time_passes(1000);
+}
 void sleep_ns(std::int64_t ns) { check::sleep_until(check::now() + ns, PC); }
 
 int thread_start(thread* out, void (*fn)(void*), void* arg) {

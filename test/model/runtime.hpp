@@ -1,0 +1,32 @@
+// A whole runtime inside the checker: what its models share.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "checker/machine.hpp"
+#include "checker/model.hpp"
+#include "checker/sys_model.hpp"
+#include "model/process.hpp"
+#include "weft/weft.hpp"
+
+namespace weft::check {
+
+// Remembers the process as it is now; each execution begins with it.
+void keep_pristine_process();
+
+// Runs `main` as the main goroutine of a runtime with so many Ps, in a process that has not run one before.
+template <class F>
+void with_runtime(int procs, F main) {
+  options o;
+  o.procs = procs;
+  o.stack_size = std::size_t{16} << 10;
+  run(o, main);
+}
+
+// Waits, as a goroutine that never blocks would: it looks, and gives way to other threads, but not to other goroutines.
+// Whoever sets the flag must therefore run on another P: work conservation is what ends this.
+inline void spin_until(const std::atomic<int>& flag, int value = 1) {
+  while (flag.load(std::memory_order_acquire) != value) yield_step(0);
+}
+
+}  // namespace weft::check

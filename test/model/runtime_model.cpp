@@ -1,0 +1,636 @@
+// The whole runtime, as it is, on 1 to 3 Ps: small programs of goroutines over the real schedule, find, wake, park and
+// exit code (layer V2). Too large to be walked to the end: sampled. With a ring of 4, "every 3rd" for "every 61st", no
+// spinning: what is rare in production happens all the time.
+//
+// The shapes are those that did the killing (RELIABILITY 3.3). "spin" means: a goroutine that waits for a flag without a
+// runtime call, so that only another P can run who sets it; this is how lost work shows, as a livelock. Which of two
+// goroutines must be stolen is decided by runnext: the one that was started last is there.
+#include <atomic>
+#include <stdexcept>
+
+#include "model/runtime.hpp"
+#include "sched/park.hpp"
+
+namespace {
+
+using namespace weft::check;
+namespace w = weft;
+
+using flag = std::atomic<int>;
+
+void set(flag& f, int value = 1) { f.store(value, std::memory_order_release); }
+
+#define WORKLOAD(name, claim) MODEL(name, claim, .sample = true)
+
+// ---- beginning and ending
+
+WORKLOAD(hello, "a runtime with one goroutine begins and ends") {
+  int n = 0;
+  with_runtime(1, [&] { n = 1; });
+  expect(n == 1, "main has run");
+}
+
+WORKLOAD(twice, "a runtime can follow another; dead goroutines and Ms live again") {
+  int n = 0;
+  for (int i = 0; i < 2; ++i) {
+    with_runtime(2, [&] {
+      w::wait_group wg;
+      wg.add(1);
+      w::go([&] {
+        ++n;
+        wg.done();
+      });
+      wg.wait();
+    });
+  }
+  expect(n == 2, "both have run");
+}
+
+WORKLOAD(main_returns_first_2p, "run waits for those who are left, wherever they are") {
+  int ran[3] = {};
+  with_runtime(2, [&] {
+    for (int i = 0; i < 3; ++i) {
+      w::go([&ran, i] {
+        w::yield();
+        ++ran[i];
+      });
+    }
+  });
+  expect(ran[0] == 1 && ran[1] == 1 && ran[2] == 1, "each has run once");
+}
+
+WORKLOAD(main_returns_first_3p, "the same with three Ps, which all look for the end") {
+  int ran[2] = {};
+  with_runtime(3, [&] {
+    for (int i = 0; i < 2; ++i) {
+      w::go([&ran, i] { ++ran[i]; });
+    }
+  });
+  expect(ran[0] == 1 && ran[1] == 1, "each has run once");
+}
+
+WORKLOAD(two_runtimes_at_once, "a semaphore joins goroutines of two runtimes") {
+  w::semaphore ping(0), pong(0);
+  auto other = start([&] {
+    with_runtime(1, [&] {
+      ping.acquire();
+      pong.release();
+    });
+  });
+  with_runtime(1, [&] {
+    ping.release();
+    pong.acquire();
+  });
+  other.join();
+}
+
+// ---- spawning
+
+WORKLOAD(spawn_one_2p, "a goroutine runs on whichever P takes it") {
+  int n = 0;
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      n = 1;
+      wg.done();
+    });
+    wg.wait();
+    expect(n == 1, "it has run");
+  });
+}
+
+WORKLOAD(spawn_exit_spawn_2p, "gs and stacks are used again at once, by whoever") {
+  int n[4] = {};
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    for (int round = 0; round < 2; ++round) {
+      wg.add(2);
+      for (int i = 0; i < 2; ++i) {
+        w::go([&, at = round * 2 + i] {
+          ++n[at];
+          wg.done();
+        });
+      }
+      wg.wait();
+    }
+  });
+  for (const int k : n) expect(k == 1, "each has run once");
+}
+
+WORKLOAD(tree_2p, "goroutines start goroutines") {
+  std::atomic<int> leaves{0};
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(4);
+    for (int i = 0; i < 2; ++i) {
+      w::go([&] {
+        for (int k = 0; k < 2; ++k) {
+          w::go([&] {
+            leaves.fetch_add(1, std::memory_order_relaxed);
+            wg.done();
+          });
+        }
+      });
+    }
+    wg.wait();
+  });
+  expect(leaves.load(std::memory_order_relaxed) == 4, "four leaves");
+}
+
+template <int Ps, int N>
+void overflow() {
+  int ran[N] = {};
+  with_runtime(Ps, [&] {
+    w::wait_group wg;
+    wg.add(N);
+    for (int i = 0; i < N; ++i) {
+      w::go([&ran, &wg, i] {
+        ++ran[i];
+        wg.done();
+      });
+    }
+    wg.wait();
+  });
+  for (const int k : ran) expect(k == 1, "each has run once");
+}
+WORKLOAD(overflow_1p, "a ring of four overflows into the global queue; nobody is lost") { overflow<1, 7>(); }
+WORKLOAD(overflow_2p, "the same against a thief") { overflow<2, 7>(); }
+WORKLOAD(overflow_3p, "the same against two") { overflow<3, 6>(); }
+
+// ---- work conservation: runnable beside an idle P does not last
+
+WORKLOAD(go_spin_2p, "who was started runs although its starter keeps the P") {
+  with_runtime(2, [] {
+    flag f{0};
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    spin_until(f);
+    wg.wait();
+  });
+}
+
+WORKLOAD(go_spin_older_2p, "the goroutine in the ring is stolen, not the one in runnext") {
+  with_runtime(2, [] {
+    flag f{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    w::go([&] { wg.done(); });
+    spin_until(f);
+    wg.wait();
+  });
+}
+
+WORKLOAD(go_spin_3p, "two that spin and one that is needed: the third P must come") {
+  with_runtime(3, [] {
+    flag a{0}, b{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      set(b);
+      wg.done();
+    });
+    w::go([&] {
+      spin_until(b);
+      set(a);
+      wg.done();
+    });
+    spin_until(a);
+    wg.wait();
+  });
+}
+
+WORKLOAD(go_spin_chain_3p, "a spinner that has found work wakes the next one") {
+  with_runtime(3, [] {
+    flag a{0}, b{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      set(a);
+      spin_until(b);
+      wg.done();
+    });
+    w::go([&] {
+      spin_until(a);
+      set(b);
+      wg.done();
+    });
+    spin_until(a);
+    spin_until(b);
+    wg.wait();
+  });
+}
+
+WORKLOAD(ready_spin_2p, "who was made ready runs although its waker keeps the P") {
+  with_runtime(2, [] {
+    flag f{0};
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      s.acquire();
+      set(f);
+      wg.done();
+    });
+    w::yield();
+    s.release();
+    spin_until(f);
+    wg.wait();
+  });
+}
+
+WORKLOAD(ready_spin_3p, "the same with two, one of whom waits for the other") {
+  with_runtime(3, [] {
+    flag a{0}, b{0};
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      s.acquire();
+      set(b);
+      wg.done();
+    });
+    w::go([&] {
+      s.acquire();
+      spin_until(b);
+      set(a);
+      wg.done();
+    });
+    w::yield();
+    s.release(2);
+    spin_until(a);
+    wg.wait();
+  });
+}
+
+WORKLOAD(yield_helps_2p, "a goroutine that only yields helps the other P") {
+  with_runtime(2, [] {
+    flag f{0}, stop{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      while (stop.load(std::memory_order_acquire) == 0) {
+        w::yield();
+        yield_step(0);
+      }
+      wg.done();
+    });
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    spin_until(f);
+    set(stop);
+    wg.wait();
+  });
+}
+
+// ---- waiting
+
+template <int Ps>
+void ping_pong() {
+  int turns = 0;
+  with_runtime(Ps, [&] {
+    w::semaphore ping(0), pong(0);
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      for (int i = 0; i < 2; ++i) {
+        ping.acquire();
+        ++turns;
+        pong.release();
+      }
+      wg.done();
+    });
+    for (int i = 0; i < 2; ++i) {
+      ping.release();
+      pong.acquire();
+      ++turns;
+    }
+    wg.wait();
+  });
+  expect(turns == 4, "four turns");
+}
+WORKLOAD(ping_pong_1p, "a permit goes to and fro") { ping_pong<1>(); }
+WORKLOAD(ping_pong_2p, "the same over two Ps") { ping_pong<2>(); }
+
+template <int Ps>
+void locked_counter() {
+  int n = 0;  // plain: the mutex orders it
+  with_runtime(Ps, [&] {
+    w::mutex m;
+    w::wait_group wg;
+    wg.add(3);
+    for (int i = 0; i < 3; ++i) {
+      w::go([&] {
+        m.lock();
+        const int old = n;
+        w::yield();
+        n = old + 1;
+        m.unlock();
+        wg.done();
+      });
+    }
+    wg.wait();
+  });
+  expect(n == 3, "three increments");
+}
+WORKLOAD(mutex_1p, "a mutex that is held over a yield") { locked_counter<1>(); }
+WORKLOAD(mutex_2p, "the same over two Ps") { locked_counter<2>(); }
+
+WORKLOAD(semaphore_two_2p, "two waiters, two permits from two hands") {
+  with_runtime(2, [&] {
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(3);
+    for (int i = 0; i < 2; ++i) {
+      w::go([&] {
+        s.acquire();
+        wg.done();
+      });
+    }
+    w::go([&] {
+      s.release();
+      wg.done();
+    });
+    s.release();
+    wg.wait();
+  });
+}
+
+WORKLOAD(destroyed_early_2p, "a semaphore goes as soon as its last waiter has returned") {
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(1);
+    auto* s = new w::semaphore(0);
+    w::go([s, &wg] {
+      s->release();
+      wg.done();
+    });
+    s->acquire();
+    delete s;
+    wg.wait();
+  });
+}
+
+WORKLOAD(wait_group_of_many_2p, "everyone who waits is woken") {
+  with_runtime(2, [&] {
+    w::wait_group work, waiters;
+    work.add(1);
+    waiters.add(2);
+    for (int i = 0; i < 2; ++i) {
+      w::go([&] {
+        work.wait();
+        waiters.done();
+      });
+    }
+    w::go([&] { work.done(); });
+    waiters.wait();
+  });
+}
+
+WORKLOAD(timeout_against_release_2p, "a permit and a timeout for one waiter: exactly one of them happens") {
+  with_runtime(2, [&] {
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(2);
+    weft::rt::g* waiter = nullptr;
+    std::uint64_t goid = 0;
+    std::uint32_t seq = 0;
+    flag known{0};
+    std::atomic<int> took{0};
+    w::go([&] {
+      weft::rt::g* me = weft::rt::getg();
+      waiter = me;
+      goid = me->goid;
+      seq = me->wait_seq + 1;
+      set(known);
+      s.acquire();
+      wg.done();
+    });
+    w::go([&] {
+      spin_until(known);
+      weft::rt::g* self = weft::rt::getg();
+      {
+        weft::rt::enter inside(self);
+        if (weft::rt::take_waiter(self, waiter, goid, seq, weft::rt::wait_result::timed_out)) {
+          took.store(1, std::memory_order_relaxed);
+        }
+      }
+      wg.done();
+    });
+    w::yield();
+    s.release();
+    wg.wait();
+    // The permit is the waiter's, or it is still here.
+    expect(s.try_acquire() == (took.load(std::memory_order_relaxed) == 1), "nothing is lost, nothing given twice");
+  });
+}
+
+WORKLOAD(exception_over_a_park_2p, "a goroutine that waits inside a catch keeps its exception") {
+  with_runtime(2, [&] {
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(2);
+    int right = 0;
+    w::go([&] {
+      try {
+        throw 7;
+      } catch (int e) {
+        s.acquire();
+        right += e == 7 && std::uncaught_exceptions() == 0 ? 1 : 0;
+      }
+      wg.done();
+    });
+    w::go([&] {
+      try {
+        throw 8;
+      } catch (int) {
+        s.release();
+        w::yield();
+      }
+      wg.done();
+    });
+    wg.wait();
+    expect(right == 1, "the exception is its own");
+  });
+}
+
+// ---- outside the runtime and back
+
+WORKLOAD(blocking_waits_for_another_1p, "the only P is handed off while its goroutine blocks") {
+  with_runtime(1, [] {
+    flag f{0};
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    w::blocking([&] { spin_until(f); });
+    wg.wait();
+  });
+}
+
+WORKLOAD(blocking_and_back_1p, "it comes back while the P is held by somebody else, tied to its thread") {
+  with_runtime(1, [] {
+    flag out{0}, in{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      const auto before = current_thread();
+      w::blocking([&] {
+        set(out);
+        yield_step(0);
+      });
+      expect(current_thread() == before, "it stays on its thread");
+      wg.done();
+    });
+    w::go([&] {
+      w::yield();
+      set(in);
+      wg.done();
+    });
+    wg.wait();
+  });
+}
+
+WORKLOAD(blocking_two_2p, "two block, a third runs, all come back") {
+  int n = 0;
+  with_runtime(2, [&] {
+    flag f{0};
+    w::wait_group wg;
+    wg.add(3);
+    for (int i = 0; i < 2; ++i) {
+      w::go([&] {
+        w::blocking([&] { spin_until(f); });
+        wg.done();
+      });
+    }
+    w::go([&] {
+      n = 1;
+      set(f);
+      wg.done();
+    });
+    wg.wait();
+  });
+  expect(n == 1, "the third has run");
+}
+
+WORKLOAD(blocking_with_work_queued_1p, "a hand-off takes the queued work along") {
+  with_runtime(1, [] {
+    flag f{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] { wg.done(); });
+    w::go([&] {
+      w::yield();
+      set(f);
+      wg.done();
+    });
+    w::blocking([&] { spin_until(f); });
+    wg.wait();
+  });
+}
+
+WORKLOAD(foreign_release_1p, "a plain thread wakes a goroutine; the runtime does not end under its hands") {
+  w::semaphore s(0);
+  auto t = start([&] { s.release(); });
+  with_runtime(1, [&] { s.acquire(); });
+  t.join();
+}
+
+WORKLOAD(foreign_release_2p, "the same while all Ps are idle, or one is on its way there") {
+  w::semaphore s(0), back(0);
+  auto t = start([&] {
+    s.release();
+    back.acquire();
+  });
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      s.acquire();
+      wg.done();
+    });
+    wg.wait();
+    back.release();
+  });
+  t.join();
+}
+
+WORKLOAD(foreign_and_own_2p, "a plain thread and a goroutine take turns with a mutex") {
+  int n = 0;
+  w::mutex m;
+  auto t = start([&] {
+    m.lock();
+    ++n;
+    m.unlock();
+  });
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      m.lock();
+      ++n;
+      m.unlock();
+      wg.done();
+    });
+    m.lock();
+    ++n;
+    m.unlock();
+    wg.wait();
+  });
+  t.join();
+  expect(n == 3, "three increments");
+}
+
+// ---- the system refuses
+
+WORKLOAD(no_thread_2p, "a thread is refused: the work is done by those there are") {
+  int n[2] = {};
+  system_now().refuse_threads = 3;
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(2);
+    for (int i = 0; i < 2; ++i) {
+      w::go([&, i] {
+        ++n[i];
+        wg.done();
+      });
+    }
+    wg.wait();
+  });
+  expect(n[0] == 1 && n[1] == 1, "both have run");
+}
+
+WORKLOAD(no_thread_for_blocking_1p, "a thread for a handed-off P is refused: it comes back to its goroutine") {
+  system_now().refuse_threads = 3;
+  int n = 0;
+  with_runtime(1, [&] {
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      n = 1;
+      wg.done();
+    });
+    w::blocking([] { yield_step(0); });
+    wg.wait();
+  });
+  expect(n == 1, "it has run");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  keep_pristine_process();
+  return run_models(argc, argv);
+}
