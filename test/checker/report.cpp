@@ -8,8 +8,6 @@
 #include "checker/places.hpp"
 
 namespace weft::check {
-namespace {}  // namespace
-
 const char* act_name(act a) {
   switch (a) {
     case act::begin: return "begins";
