@@ -72,79 +72,135 @@ std::unique_ptr<search> make_search(const model& m, const wish& w, bool& walks) 
                                                 : 3);
 }
 
-// True: as it should be.
-bool run_model(const model& m, const wish& w) {
-  settings how;
-  how.weak = !w.sc;
-  how.max_steps = m.want.max_steps;
-  how.spurious_wakeups = w.spurious >= 0 ? static_cast<std::uint32_t>(w.spurious) : m.want.spurious;
-  bool walks = false;
-  std::unique_ptr<search> s;
-  if (w.path.empty()) {
-    s = make_search(m, w, walks);
-  } else {
+// One model under search; can be left and gone on with.
+class session {
+ public:
+  session(const model& m, const wish& w) : m_(m), w_(w) {
+    how_.weak = !w.sc;
+    how_.max_steps = m.want.max_steps;
+    how_.spurious_wakeups = w.spurious >= 0 ? static_cast<std::uint32_t>(w.spurious) : m.want.spurious;
+    if (w.path.empty()) {
+      search_ = make_search(m, w, walks_);
+      return;
+    }
     std::vector<std::uint8_t> path;
     if (!parse_path(w.path, path)) {
       std::fprintf(stderr, "not a path: '%s'\n", w.path.c_str());
       std::exit(2);
     }
-    s = replay(path);
+    search_ = replay(path);
   }
-  double budget = w.seconds;
-  if (budget == 0 && w.runs == 0 && !walks) budget = 2;
-  std::map<std::uint64_t, std::uint64_t> outcomes;
-  const double began = now_s();
-  std::uint64_t executions = 0;
-  std::uint64_t pruned = 0;
-  std::uint64_t steps = 0;
-  bool failed = false;
-  bool complete = false;
-  for (;;) {
-    if (!s->begin()) {
-      complete = walks;
-      break;
+
+  // Searches for so many seconds more (0: to the end). False: there is nothing more to do.
+  bool go_on(double seconds) {
+    const double began = now_s();
+    bool more = true;
+    while (more) {
+      if (!search_->begin()) {
+        complete_ = walks_;
+        more = false;
+        break;
+      }
+      const verdict v = run_once(m_.body, *search_, how_, false);
+      steps_ += steps_done();
+      if (v == verdict::pruned) {
+        ++pruned_;
+      } else {
+        ++executions_;
+        if (w_.outcomes) ++outcomes_[outcome()];
+      }
+      if (v == verdict::failed) failed_ = true;
+      more = !failed_ && w_.path.empty() && (w_.runs == 0 || executions_ < w_.runs);
+      if (seconds != 0 && (executions_ & 31) == 0 && now_s() - began > seconds) break;
     }
-    const verdict v = run_once(m.body, *s, how, false);
-    steps += steps_done();
-    if (v == verdict::pruned) {
-      ++pruned;
-    } else {
-      ++executions;
-      if (w.outcomes) ++outcomes[outcome()];
-    }
-    if (v == verdict::failed) {
-      failed = true;
-      break;
-    }
-    if (!w.path.empty()) break;
-    if (w.runs != 0 && executions >= w.runs) break;
-    if (budget != 0 && (executions & 31) == 0 && now_s() - began > budget) break;
+    took_ += now_s() - began;
+    return more;
   }
-  const double took = now_s() - began;
-  const char* end = failed ? "FAILED" : complete ? "complete" : "not to the end";
-  std::printf("%-40s %12s executions%s, %s steps, %.2f s, %s\n", m.name, grouped(executions).c_str(),
-              pruned != 0 ? (" (and " + grouped(pruned) + " cut)").c_str() : "", grouped(steps).c_str(), took, end);
-  for (const auto& [value, n] : outcomes) {
-    std::printf("    outcome %llx: %llu\n", static_cast<unsigned long long>(value), static_cast<unsigned long long>(n));
+
+  bool failed() const { return failed_; }
+  bool complete() const { return complete_; }
+  bool walks() const { return walks_; }
+
+  void print() const {
+    const char* end = failed_ ? "FAILED" : complete_ ? "complete" : "not to the end";
+    std::printf("%-40s %12s executions%s, %s steps, %.2f s, %s\n", m_.name, grouped(executions_).c_str(),
+                pruned_ != 0 ? (" (and " + grouped(pruned_) + " cut)").c_str() : "", grouped(steps_).c_str(), took_,
+                end);
+    for (const auto& [value, n] : outcomes_) {
+      std::printf("    outcome %llx: %llu\n", static_cast<unsigned long long>(value),
+                  static_cast<unsigned long long>(n));
+    }
+    std::fflush(stdout);
   }
-  if (failed && !(w.expect_failure && w.quiet)) {
-    const std::string path = path_text(s->path());
+
+  // The failed execution once more, looking.
+  void explain() const {
+    const std::string path = path_text(search_->path());
     std::vector<std::uint8_t> again;
     parse_path(path, again);
-    // Once more, looking.
     const auto r = replay(again);
-    const std::string before = failure_text();
-    if (path != "-" || before.rfind("leak", 0) != 0) {
-      r->begin();
-      run_once(m.body, *r, how, true);
-    }
-    std::printf("  %s: %s\n  %s\n", m.name, m.claim, failure_with_places().c_str());
-    print_timeline(w.timeline);
-    std::printf("  replay: %s --only '^%s$' --replay %s\n", program_invocation_name, m.name, path.c_str());
+    r->begin();
+    run_once(m_.body, *r, how_, true);
+    std::printf("  %s: %s\n  %s\n", m_.name, m_.claim, failure_with_places().c_str());
+    print_timeline(w_.timeline);
+    std::printf("  replay: %s --only '^%s$' --replay %s\n", program_invocation_name, m_.name, path.c_str());
+    std::fflush(stdout);
   }
-  std::fflush(stdout);
-  if (walks && !complete && !failed && w.seconds == 0 && w.runs == 0) return false;
-  return !failed;
+
+ private:
+  const model& m_;
+  const wish& w_;
+  settings how_;
+  std::unique_ptr<search> search_;
+  bool walks_ = false;
+  std::map<std::uint64_t, std::uint64_t> outcomes_;
+  std::uint64_t executions_ = 0;
+  std::uint64_t pruned_ = 0;
+  std::uint64_t steps_ = 0;
+  double took_ = 0;
+  bool failed_ = false;
+  bool complete_ = false;
+};
+
+// True: as it should be.
+bool run_model(const model& m, const wish& w) {
+  session s(m, w);
+  double budget = w.seconds;
+  if (budget == 0 && w.runs == 0 && !s.walks()) budget = 2;
+  s.go_on(budget);
+  s.print();
+  if (s.failed()) s.explain();
+  // A walk that was not asked to stop must come to its end.
+  return !s.failed() && !(s.walks() && !s.complete() && w.seconds == 0 && w.runs == 0 && w.path.empty());
+}
+
+// In turn, in slices that grow, until one of them fails: a mistake shows in some models at once and in others never.
+bool some_model_fails(const std::vector<const model*>& models, const wish& w) {
+  std::vector<std::unique_ptr<session>> live;
+  for (const model* m : models) live.push_back(std::make_unique<session>(*m, w));
+  const double budget = w.seconds != 0 ? w.seconds : 60;
+  const double began = now_s();
+  for (double slice = 0.02; !live.empty() && now_s() - began < budget; slice *= 2) {
+    for (std::size_t i = 0; i < live.size() && now_s() - began < budget;) {
+      session& s = *live[i];
+      const bool more = s.go_on(slice);
+      if (s.failed()) {
+        s.print();
+        if (!w.quiet) s.explain();
+        std::printf("found after %.2f s\n", now_s() - began);
+        return true;
+      }
+      if (more) {
+        ++i;
+      } else {
+        s.print();
+        live.erase(live.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+    }
+  }
+  for (const auto& s : live) s->print();
+  std::printf("no model has failed\n");
+  return false;
 }
 
 // Which models did what at which instruction.
@@ -216,7 +272,8 @@ int run_models(int argc, char** argv) {
       ->check(CLI::IsMember({"exhaustive", "full", "bounded", "random", "pct", "pos", "portfolio"}));
   app.add_option("--preemptions", w.preemptions, "bounded: so many at most")->check(CLI::Range(0, 100));
   app.add_option("--depth", w.depth, "pct: the depth of the bugs it looks for")->check(CLI::Range(1, 20));
-  app.add_option("--seconds", w.seconds, "no model longer than this")->check(CLI::PositiveNumber);
+  app.add_option("--seconds", w.seconds, "no model longer than this; with --expect-failure: all of them together")
+      ->check(CLI::PositiveNumber);
   app.add_option("--runs", w.runs, "no more executions of a model than this");
   app.add_option("--seed", w.seed, "of the sampling searches");
   app.add_option("--replay", w.path, "the path that a failure printed");
@@ -233,11 +290,17 @@ int run_models(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   const std::regex only(w.only);
   if (!apply_weakening(w)) return 2;
+  std::vector<const model*> chosen;
+  for (const model* m = models; m != nullptr; m = m->next) {
+    if (std::regex_search(m->name, only)) chosen.push_back(m);
+  }
+  if (chosen.empty()) {
+    std::fprintf(stderr, "no model matches '%s'\n", w.only.c_str());
+    return 2;
+  }
+  if (w.expect_failure) return some_model_fails(chosen, w) ? 0 : 1;
   int bad = 0;
-  int n = 0;
-  for (model* m = models; m != nullptr; m = m->next) {
-    if (!std::regex_search(m->name, only)) continue;
-    ++n;
+  for (const model* m : chosen) {
     if (w.list) {
       std::printf("%-40s %s\n", m->name, m->claim);
       continue;
@@ -245,17 +308,8 @@ int run_models(int argc, char** argv) {
     collect_sites(w.sites);
     if (!run_model(*m, w)) ++bad;
     if (w.sites) used[m->name] = collected_sites();
-    if (w.expect_failure && bad != 0) return 0;
-  }
-  if (w.expect_failure && n != 0) {
-    std::printf("no model has failed\n");
-    return 1;
   }
   if (w.sites) print_sites();
-  if (n == 0) {
-    std::fprintf(stderr, "no model matches '%s'\n", w.only.c_str());
-    return 2;
-  }
   return bad == 0 ? 0 : 1;
 }
 
