@@ -164,11 +164,12 @@ inline begin_spinning() {
 #endif
 #endif
 }
-/* DEC_STORE: as on a processor whose decrement is not a barrier, or with a plain store; P2 is all that is left then. */
+/* P2 is not here: on x86 the locked decrement is a barrier. That C++ asks for one of its own is for V1 to show. */
 
 /* ---- under the lock */
 
 inline pidleput(pp) {
+  assert(queue[pp] == 0); /* fatal: idle P with work */
   d_step { pidle = pidle | (1 << pp) };
   store(IDLE + BITS(pidle))
 }
@@ -420,6 +421,7 @@ nothing_to_give:
   goto back;
 
 startm:
+  assert(!give_spins || queue[give] == 0); /* fatal: a spinning M would get a P with work */
 #ifdef REFUSE
   acquire_lock();
   if
@@ -526,8 +528,7 @@ done:
   skip
 }
 
-/* ready_foreign: a thread without a P. What it wakes, it wakes through the same wakep; that it may have to start a thread
- * makes no difference to the others, so it is given the M's own text, as an M without P that ends after it. */
+/* ready_foreign: a thread without a P. */
 #if SHAPE == 3
 proctype Outside() {
   byte id = FOREIGN;
