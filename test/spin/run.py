@@ -80,6 +80,50 @@ MODELS = {
               "without threads there is no promise but that work is done in the end, and its own M does that"),
         ],
     ),
+    "revoke": Model(
+        cases={
+            "two": "CALLS=3",
+            "late": "LATE",
+            "blocking": "BLOCKING",
+            "again": "BLOCKING TRIES=2",
+        },
+        mutations=[
+            M("NO_GENERATION", "two", "the revoke word has no generation"),
+            M("NO_MEMBARRIER", "two", "R2 is left out"),
+            M("NO_E2", "two", "the compiler swaps E1 and E3"),
+            M("P_BEFORE", "late", "the revoker takes the P that it saw before R1"),
+            M("NO_RECHECK", "two", "R3 does not look at in_runtime"),
+            M("UNDO_STORE", "two", "the slow path undoes `pending` by a store"),
+            M("UNDO_BLIND", "again", "R3 undoes `pending` by a store, whosever it is"),
+            M("CHECK_EARLY", "two", "the slow path looks at m.p before it has the lock"),
+            M("TAKE_LATE", "two", "R3 takes the P in another critical section than its CAS"),
+            M("NOT_TIED", "two", "who dequeues the goroutine runs it"),
+            M("QUEUE_LATE", "two", "rejoin queues in another critical section than it looks for an idle P"),
+            M("NO_LOOK_HANDOFF", "two", "handoffp does not look at the global queue under the lock"),
+            M("NO_LOOK_FIND", "two", "find_runnable does not look at the global queue under the lock"),
+            M("BLOCKING_STORE", "again", "`blocking` loads the word and stores it, instead of an exchange",
+              "R3 under sched.lock, which rejoin takes, too: an old revoker's CAS comes before the next `none`"),
+        ],
+    ),
+    "park": Model(
+        cases={
+            "goroutine": "",
+            "thread": "THREAD",
+        },
+        mutations=[
+            M("SAVE_LATE", "goroutine", "waiting, and the commit, before the context is saved"),
+            M("COMMIT_EARLY", "goroutine", "the commit before the status"),
+            M("NO_SCAN_WAIT", "goroutine", "wake does not wait for the scan bit"),
+            M("NO_SEQ", "goroutine", "a timeout does not check the sequence"),
+            M("NO_SCAN", "goroutine", "a timeout does not lock the status"),
+            M("NO_TAKER_RULE", "goroutine", "a timeout readies without asking whether the sudog is still queued"),
+            M("READY_LOCKED", "goroutine", "a waker readies under the bucket's lock"),
+            M("READY_SCANNED", "goroutine", "a timeout readies before it gives the scan bit back"),
+            M("GIVE_UP_LOCKED", "goroutine", "a timeout that finds the status locked gives up"),
+            M("NO_FUTEX_WAKE", "thread", "a thread is not woken after its status"),
+            M("NO_SCAN_MASK", "thread", "a waiting thread takes the scan bit for its wake-up"),
+        ],
+    ),
 }
 
 
