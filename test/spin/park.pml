@@ -32,6 +32,7 @@ byte wait_seq;
 bit frame;       /* the sudog's frame is alive */
 bit saved;       /* W's context */
 bit runq;        /* W is in a run queue */
+bit resumed;
 bit asleep;      /* THREAD: in futex_wait */
 bit done;
 
@@ -99,10 +100,7 @@ proctype w() {
 #ifdef SAVE_LATE
         saved = 1;
 #endif
-        /* whoever dequeues it */
-        atomic { runq -> runq = 0 };
-        atomic { assert(status == RUNNABLE); status = RUNNING };
-        atomic { assert(saved); saved = 0 };
+        atomic { resumed -> resumed = 0 };
 #endif
         /* back in the frame */
         atomic {
@@ -114,6 +112,18 @@ proctype w() {
   od;
   done = 1
 }
+
+#ifndef THREAD
+/* The next M, which need not wait for the last one to have left W's stack, but for the saved context. */
+proctype runner() {
+end_idle:
+  do
+  :: atomic { runq -> runq = 0 };
+     atomic { assert(status == RUNNABLE); status = RUNNING };
+     atomic { assert(saved); saved = 0; resumed = 1 }
+  od
+}
+#endif
 
 proctype releaser() {
   byte n;
@@ -192,6 +202,9 @@ late:
 init {
   atomic {
     run w();
+#ifndef THREAD
+    run runner();
+#endif
     run releaser();
     run t();
     run t()
