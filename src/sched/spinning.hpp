@@ -21,8 +21,19 @@
 // again: the M that clears it, before its own barrier and its look at the queues, sees gp. That keeps
 // sched.lock out of `go` and of wake-ups while all Ps are busy, where Go takes it every time.
 //
-// Each of the mistakes above is to be a test that must fail, in the exploration engine; until then checked by
-// test/stress/work_conservation.cpp.
+// Who cannot use the count that claim_wake raised gives it back under the lock, and sets needspinning after that, not
+// before. In between, a spinner may clear needspinning, find one goroutine of two, and look at the count to see
+// whether it needs a successor: it must not see the count of somebody who has already given up (in Go it may).
+//
+//      submitter, under sched.lock        spinner
+//  B1  nmspinning -= 1                C1  needspinning = 0, and look at the queues
+//  B2  store_load_barrier()           C2  nmspinning -= 1; store_load_barrier()      order: spin.dance (both)
+//  B3  needspinning = 1               C3  nmspinning == 0 ? wake one
+//
+// If C1 comes last, it erases B3, but then C3 sees B1. If B3 comes last, whoever drops a P sees it.
+//
+// Checked by test/spin/dance.pml: all interleavings on 3 Ps, also with store buffers; each of the mistakes above is a
+// mutation there that must fail (docs/internals/spin-models.md). On real threads: test/stress/work_conservation.cpp.
 #pragma once
 #include <cstdint>
 
