@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "base/check.hpp"
 #include "base/noise.hpp"
 #include "base/print.hpp"
 #include "base/sizes.hpp"
@@ -87,7 +86,7 @@ bool parse_knobs(const char* text, knobs* out, char* message, unsigned long mess
     }
     at = end != nullptr ? end + 1 : nullptr;
   }
-  if (!checked && out->noise != 0) {
+  if (!makes_noise && out->noise != 0) {
     line why;
     return fail(
         why.text("WEFT_DEBUG: noise=").number(out->noise).text(": only a build with WEFT_CHECKED=ON makes noise"));

@@ -4,7 +4,7 @@
 
 namespace weft::rt {
 
-#ifdef WEFT_CHECKED
+#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
 constinit atomic<std::uint32_t> noise_level{0};
 #endif
 
@@ -47,7 +47,7 @@ constinit strategy choices{choose};
 void set_noise([[maybe_unused]] std::uint64_t level, std::uint64_t seed) {
   seed_now.store(mix(seed * golden + 1), relaxed);
   state.store(seed_now.load(relaxed), relaxed);
-#ifdef WEFT_CHECKED
+#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
   noise_level.store(static_cast<std::uint32_t>(level), relaxed);
 #endif
 }
@@ -56,7 +56,7 @@ std::uint64_t noise_made() { return made.load(relaxed); }
 
 strategy* noise_choices() { return &choices; }
 
-#ifdef WEFT_CHECKED
+#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
 void noise_slow(noise_at where) {
   // In this run a quarter of the points is silent, and an eighth is 16 times as loud as the others.
   const std::uint64_t voice = mix(seed_now.load(relaxed) + static_cast<std::uint64_t>(where)) % 8;

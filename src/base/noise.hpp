@@ -3,8 +3,9 @@
 //
 // Who    anyone, anywhere in the runtime, also while holding a lock: a delayed thread is one that the kernel has
 //        descheduled, which may happen at any instruction.
-// State  off until a runtime is started with WEFT_DEBUG=noise=N. One setting for the process, that of the runtime
-//        started last: threads of several runtimes, and plain ones, pass the same points.
+// State  off until a runtime is started with WEFT_DEBUG=noise=N, and again when the last runtime has ended. One setting
+//        for the process, that of the runtime started last: threads of several runtimes, and plain ones, pass the
+//        same points.
 // Order  the generator is one word, read and written relaxed and without an RMW: on x86 a locked instruction is a
 //        full barrier, and would hide exactly the bugs that are looked for. Threads that lose a step of it draw the
 //        same number twice, which harms nobody. So a seed repeats how much noise there is and where, not its order.
@@ -56,7 +57,9 @@ enum class noise_at : std::uint8_t {
   count                // not a point
 };
 
-#ifdef WEFT_CHECKED
+// In a search of schedules there is none either: there each point would be one more step for nothing.
+#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
+inline constexpr bool makes_noise = true;
 extern constinit atomic<std::uint32_t> noise_level;
 [[gnu::noinline]] void noise_slow(noise_at where);
 inline void noise(noise_at where) {
@@ -65,6 +68,7 @@ inline void noise(noise_at where) {
 }
 inline bool noisy() { return noise_level.load(relaxed) != 0; }
 #else
+inline constexpr bool makes_noise = false;
 inline void noise(noise_at) {}
 inline bool noisy() { return false; }
 #endif

@@ -164,7 +164,7 @@ class runtime {
     // order: rt.home
     for (std::uint32_t n; (n = rt_.live_ms.load(acquire)) != 0;) os::futex_wait(&rt_.live_ms, n);
     if (rt_.has_sysmon) stop_sysmon(&rt_);
-    the_process.runtimes.fetch_sub(1, relaxed);
+    if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);
   }
 
   ~runtime() {

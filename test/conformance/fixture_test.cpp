@@ -126,7 +126,8 @@ TEST(fixture_death, a_hang_is_reported_with_its_replay_line) {
             o);
       },
       ::testing::KilledBySignal(SIGABRT),
-      "watchdog gives up\nreplay: (WEFT_DEBUG=[^ ]+ )?TEST_PROCS=2 TEST_SEED=[0-9]+ .*--gtest_filter=fixture_death.*\nSCHED: procs=2");
+      "watchdog gives up\nreplay: (WEFT_DEBUG=[^ ]+ )?TEST_PROCS=2 TEST_SEED=[0-9]+ "
+      ".*--gtest_filter=fixture_death.*\nSCHED: procs=2");
 }
 
 TEST(fixture_death, a_crash_is_reported_with_its_replay_line) {
