@@ -1,8 +1,7 @@
 #include "base/check.hpp"
 
-#include <unistd.h>
-
 #include "base/atomic.hpp"
+#include "base/floor.hpp"
 #include "base/print.hpp"
 
 namespace weft::rt {
@@ -16,7 +15,7 @@ constinit atomic<bool> dying{false};
   if (!dying.exchange(true, acq_rel)) {
     if (dump_fn fn = dump_wire.load(acquire)) fn();
   }
-  _exit(2);
+  os::exit_process(2);
 }
 
 }  // namespace

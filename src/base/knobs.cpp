@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/noise.hpp"
 #include "base/print.hpp"
 #include "base/sizes.hpp"
 
@@ -22,6 +23,8 @@ constexpr row table[] = {
     {"schedtrace", &knobs::schedtrace, 3'600'000, nullptr, "milliseconds between lines about the scheduler, on stderr"},
     {"seed", &knobs::seed, ~std::uint64_t{0}, nullptr, "seeds the scheduler's free choices"},
     {"guard", &knobs::guard, 0, guard_words, "how stacks are guarded: auto, batch, single, protect"},
+    {"noise", &knobs::noise, max_noise, nullptr,
+     "delays and odd choices of the scheduler, 0 to 8; checked builds only"},
     {"spin", &knobs::spin, 1'000'000, nullptr, "microseconds that an idle thread looks for work before it sleeps"},
 };
 
@@ -82,6 +85,11 @@ bool parse_knobs(const char* text, knobs* out, char* message, unsigned long mess
       return fail(why.text("WEFT_DEBUG: bad value '").text(value, value_n).text("' for ").text(found->name));
     }
     at = end != nullptr ? end + 1 : nullptr;
+  }
+  if (!makes_noise && out->noise != 0) {
+    line why;
+    return fail(
+        why.text("WEFT_DEBUG: noise=").number(out->noise).text(": only a build with WEFT_CHECKED=ON makes noise"));
   }
   return true;
 }

@@ -9,6 +9,7 @@ struct knobs {
   std::uint64_t schedtrace = 0;  // print the scheduler's line every so many milliseconds
   std::uint64_t seed = 0;        // seeds every choice; 0: a random one
   std::uint64_t guard = 0;       // os::guard_method, by name
+  std::uint64_t noise = 0;       // base/noise.hpp; checked builds only
   std::uint64_t spin = 0;        // microseconds that an M without work looks around before it sleeps
 };
 

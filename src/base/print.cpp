@@ -1,8 +1,8 @@
 #include "base/print.hpp"
 
-#include <unistd.h>
-
 #include <cstring>
+
+#include "base/floor.hpp"
 
 namespace weft::rt {
 
@@ -58,12 +58,7 @@ const char* line::c_str() {
 }
 
 void print_text(const char* s, std::size_t n) {
-  std::size_t done = 0;
-  while (done < n) {
-    const ssize_t r = ::write(2, s + done, n - done);
-    if (r <= 0) break;
-    done += static_cast<std::size_t>(r);
-  }
+  static_cast<void>(os::write_error(s, n));  // there is nobody left to tell
 }
 
 }  // namespace weft::rt

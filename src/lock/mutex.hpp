@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "base/atomic.hpp"
+#include "base/noise.hpp"
 #include "base/sizes.hpp"
 #include "os/sys.hpp"
 
@@ -34,7 +35,10 @@ class mutex {
 
   void unlock() {
     // order: mutex.hand
-    if (key_.exchange(0, release) == 2) os::futex_wake(&key_);
+    if (key_.exchange(0, release) == 2) {
+      noise(noise_at::lock_freed);
+      os::futex_wake(&key_);
+    }
   }
 
  private:
@@ -48,7 +52,10 @@ class mutex {
       }
     }
     // order: mutex.hand
-    while (key_.exchange(2, acquire) != 0) os::futex_wait(&key_, 2);
+    while (key_.exchange(2, acquire) != 0) {
+      noise(noise_at::lock_contended);
+      os::futex_wait(&key_, 2);
+    }
   }
 
   atomic<std::uint32_t> key_{0};

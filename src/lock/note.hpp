@@ -11,6 +11,7 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "os/sys.hpp"
 
 namespace weft::rt {
@@ -23,12 +24,16 @@ class note {
   void wakeup() {
     // order: note.signal
     if (key_.exchange(1, release) != 0) fatal("lock: note woken twice");
+    noise(noise_at::note_signalled);
     os::futex_wake(&key_);
   }
 
   void sleep() {
     // order: note.signal
-    while (key_.load(acquire) == 0) os::futex_wait(&key_, 0);
+    while (key_.load(acquire) == 0) {
+      noise(noise_at::note_unsignalled);
+      os::futex_wait(&key_, 0);
+    }
   }
 
   // False when timeout_ns went by first.

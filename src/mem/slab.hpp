@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "base/atomic.hpp"
+#include "base/sizes.hpp"
 #include "lock/mutex.hpp"
 
 namespace weft::rt {
@@ -29,8 +30,8 @@ class raw_slab {
   std::uint64_t bytes_reserved() const { return reserved_.load(relaxed); }
 
  private:
-  static constexpr std::size_t chunk_bytes = std::size_t{2} << 20;
-  static constexpr std::size_t first_chunk_bytes = std::size_t{64} << 10;  // a small program touches no huge page
+  static constexpr std::size_t chunk_bytes = sizes::slab_chunk_bytes;
+  static constexpr std::size_t first_chunk_bytes = sizes::slab_first_chunk_bytes;
   // Lies at the end of its own chunk, so that the objects start on the page boundary.
   struct chunk {
     char* base;

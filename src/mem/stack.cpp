@@ -21,7 +21,7 @@ constexpr std::size_t colour_bytes = 64;
 
 // Guards of so much address space are installed at once to begin with: a small program pays for few.
 constexpr std::size_t first_guarded_bytes = std::size_t{4} << 20;
-constexpr std::uint32_t first_guards = 16;
+constexpr std::uint32_t first_guards = std::min(16u, sizes::stack_guard_batch);
 
 std::uintptr_t top_of(std::uintptr_t slot, int size_class) { return slot + stack_slot_bytes(size_class); }
 

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "base/atomic.hpp"
+#include "base/sizes.hpp"
 #include "lock/mutex.hpp"
 #include "os/sys.hpp"
 
@@ -48,7 +49,7 @@ int stack_class_for(std::size_t bytes);
 class stack_arenas {
  public:
   // Slots are mapped in chunks of this many, or of 256 MiB for the large classes; halved while refused.
-  static constexpr std::size_t chunk_slots = 1024;
+  static constexpr std::size_t chunk_slots = sizes::stack_chunk_slots;
   static constexpr std::size_t max_chunk_bytes = std::size_t{256} << 20;
 
   // `guards`: automatic picks the best that this kernel has, and mprotect where that is refused (locked memory).
@@ -82,8 +83,8 @@ class stack_arenas {
     std::uint32_t guarded = 0;
     std::uint8_t size_class = 0;
   };
-  static constexpr std::size_t max_chunks = 65536;
-  static constexpr std::uint32_t max_guard_batch = 128;  // the lock is held meanwhile: about 60 us
+  static constexpr std::size_t max_chunks = sizes::stack_max_chunks;
+  static constexpr std::uint32_t max_guard_batch = sizes::stack_guard_batch;
 
   std::uintptr_t carve(int size_class, int* err);
   bool add_chunk(int size_class, int* err);

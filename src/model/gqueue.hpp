@@ -16,7 +16,7 @@
 namespace weft::rt {
 
 struct gqueue_block {
-  static constexpr std::uint32_t slots = 127;
+  static constexpr std::uint32_t slots = sizes::global_block;
   g* item[slots];
   gqueue_block* next;
 };
@@ -117,6 +117,16 @@ class gqueue {
     return found;
   }
 
+  // Calls f with each that the blocks hold, the oldest first; size() does not come into it.
+  template <class F>
+  void for_each(F f) const {
+    std::uint32_t at = head_at_;
+    for (const gqueue_block* b = head_; b != nullptr; b = b->next, at = 0) {
+      const std::uint32_t end = b == tail_ ? tail_at_ : gqueue_block::slots;
+      for (; at < end; ++at) f(b->item[at]);
+    }
+  }
+
   // Gives the spare blocks back to the process. The queue must be empty.
   void drop() {
     if (size_ != 0) fatal("gqueue: dropped with goroutines in it");
@@ -179,6 +189,14 @@ class gstack {
       blocks_.put(b);
     }
     return gp;
+  }
+
+  template <class F>
+  void for_each(F f) const {
+    std::uint32_t n = n_;
+    for (const gqueue_block* b = top_; b != nullptr; b = b->next, n = gqueue_block::slots) {
+      for (std::uint32_t i = 0; i < n; ++i) f(b->item[i]);
+    }
   }
 
   // As gqueue::drop.

@@ -5,7 +5,9 @@
 
 #include "arch/gobuf.hpp"
 #include "base/atomic.hpp"
+#include "base/check.hpp"
 #include "base/choice.hpp"
+#include "base/sizes.hpp"
 #include "lock/note.hpp"
 #include "model/g.hpp"
 #include "os/sys.hpp"
@@ -23,7 +25,27 @@ inline constexpr std::uint32_t revoke_done = 2;     // the P is gone; the gorout
 inline constexpr std::uint32_t revoke_state = 3;    // mask
 inline constexpr std::uint32_t revoke_generation = 4;
 
+// The word with the next generation and the state given.
+constexpr std::uint32_t next_revoke(std::uint32_t word, std::uint32_t state) {
+  constexpr std::uint32_t generations = ((std::uint64_t{1} << sizes::revoke_generation_bits) - 1) << 2;
+  return ((word + revoke_generation) & generations) | state;
+}
+
+// The states of an M that is not running a goroutine, each a flag with a door that checks what it was before.
 struct alignas(64) m {
+  // Out of work and looking for it; counted in sched.nmspinning.
+  void set_spinning(bool to) {
+    if (spinning == to) [[unlikely]]
+      fatal(to ? "sched: M spins already" : "sched: M does not spin", id);
+    spinning = to;
+  }
+  // On the idle list; under sched.lock.
+  void set_listed(bool to) {
+    if (listed == to) [[unlikely]]
+      fatal(to ? "sched: M is listed already" : "sched: M is not listed", id);
+    listed = to;
+  }
+
   // ---- the door (sched/enter.hpp): written by the M's own thread, read by revokers
   atomic<std::uint32_t> in_runtime{1};  // an M without P, in the scheduler, parked or not yet started has 1
   atomic<std::uint32_t> revoke{revoke_none};
@@ -42,8 +64,8 @@ struct alignas(64) m {
   rt::p* nextp = nullptr;  // the P that whoever woke it has given it
   rt::p* oldp = nullptr;   // the P it had before it went out; it likes that one best
   g* picked = nullptr;     // chosen already, but only g0 can run it
-  bool spinning = false;   // out of work and looking for it; counted in sched.nmspinning
-  bool listed = false;     // token: on the idle list
+  bool spinning = false;   // set_spinning
+  bool listed = false;     // token: set_listed
   bool blocked = false;    // sleeps on its note
   note park;
   chooser choose;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/atomic.hpp"
+#include "base/check.hpp"
 #include "base/sizes.hpp"
 #include "mem/stack.hpp"
 #include "model/glist.hpp"
@@ -15,6 +16,23 @@ struct m;
 struct sched_t;
 
 enum class p_status : std::uint32_t { idle = 0, running = 1 };  // Go's numbers
+
+// The one door for a P's status: its holder's transitions, each from what it must have been. Read by anyone, as a hint.
+class p_status_word {
+ public:
+  p_status get() const { return word_.load(relaxed); }
+  void set(p_status from, p_status to) {
+    const p_status old = word_.load(relaxed);
+    if (old != from) [[unlikely]] {
+      fatal("sched: bad P status (wanted from<<8|to, found)",
+            static_cast<std::uint32_t>(from) << 8 | static_cast<std::uint32_t>(to), static_cast<std::uint32_t>(old));
+    }
+    word_.store(to, relaxed);
+  }
+
+ private:
+  atomic<p_status> word_{p_status::idle};
+};
 
 struct alignas(64) p {
   // ---- the holder's
@@ -30,12 +48,13 @@ struct alignas(64) p {
   std::uint32_t nstacks[stack_classes] = {};
 
   // ---- read by others
-  alignas(64) atomic<p_status> status{p_status::idle};
+  alignas(64) p_status_word status;
   atomic<std::uint32_t> schedtick{0};  // one more for each slice begun
   atomic<bool> slice_over{false};      // set by a revoker: a new slice begins at the next runqget
   atomic<std::uint64_t> created{0};    // goroutines started by this P
   atomic<std::uint64_t> ended{0};      // goroutines that ended on it
   atomic<std::uint64_t> steals{0};     // goroutines it took from others
+  bool listed = false;                 // token: on the idle list
   p* idle_next = nullptr;              // idle list, under sched.lock
   p* idle_prev = nullptr;
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/atomic.hpp"
+#include "base/sizes.hpp"
 #include "lock/mutex.hpp"
 #include "mem/slab.hpp"
 #include "mem/stack.hpp"
@@ -14,7 +15,7 @@
 
 namespace weft::rt {
 
-inline constexpr std::size_t gqueue_block_bytes = 1024;
+inline constexpr std::size_t gqueue_block_bytes = (sizes::global_block + 1) * sizeof(void*);
 
 struct process {
   stack_arenas stacks;

@@ -13,6 +13,8 @@
 //        runnext: only the owner makes it non-null, so from null it needs no CAS.
 // Solo   with one P in the runtime there is no thief: the owner's takes and kicks need no CAS then (5 ns each).
 //        Hand-overs of the P from M to M are ordered by the M's note.
+// Token  owner_ is plain, and changes with the P: two owners at a time are a data race that a detector sees, or
+//        a fatal error, long before they have lost a goroutine.
 // Never  touch *gp before the CAS has won: until then it belongs to someone else.
 // Checked by test/unit/model/runq_test.cpp, test/conformance/runq_test.cpp; exhaustively by the
 //        exploration engine.
@@ -21,6 +23,8 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "base/noise.hpp"
+#include "base/sizes.hpp"
 #include "os/sys.hpp"
 
 namespace weft::rt {
@@ -38,6 +42,20 @@ class runq {
     std::uint32_t n = 0;
   };
 
+  // The queue has an owner from here on; it must have none.
+  void adopt(const void* owner) {
+    if (owner_ != nullptr) [[unlikely]]
+      fatal("runq: a second owner");
+    owner_ = owner;
+  }
+  // `owner` gives it up.
+  void disown(const void* owner) {
+    if (owner_ != owner) [[unlikely]]
+      fatal("runq: given up by another than its owner");
+    owner_ = nullptr;
+  }
+  const void* owner() const { return owner_; }
+
   // Owner. `next`: gp becomes runnext and the old runnext goes to the tail instead. False: the ring is full and
   // nothing has changed, but for gp being runnext now; the caller goes on with put_or_spill and what `gp` is then.
   [[nodiscard]] bool put(T*& gp, bool& next) {
@@ -49,6 +67,7 @@ class runq {
         old = runnext_.exchange(gp, acq_rel);  // order: runq.runnext
       }
       if (old == nullptr) return true;
+      noise(noise_at::put_kicked);
       gp = old;
       next = false;
     }
@@ -57,6 +76,7 @@ class runq {
     if (t - h >= N) [[unlikely]]
       return false;
     slot_[t % N].store(gp, relaxed);
+    noise(noise_at::put_slot);
     tail_.store(t + 1, release);  // order: runq.publish
     return true;
   }
@@ -103,6 +123,7 @@ class runq {
       const std::uint32_t t = tail_.load(relaxed);
       if (t == h) return nullptr;
       T* gp = slot_[h % N].load(relaxed);
+      noise(noise_at::taken_slot);
       behind = t - h - 1;
       if (solo_) {
         head_.store(h + 1, release);  // order: runq.consume
@@ -135,8 +156,10 @@ class runq {
       for (std::uint32_t i = 0; i < n; ++i) {
         mine.slot_[(mt + i) % N].store(slot_[(h + i) % N].load(relaxed), relaxed);
       }
+      noise(noise_at::stolen_slots);
       // order: runq.consume
       if (!head_.compare_exchange_strong(h, h + n, acq_rel, relaxed)) continue;
+      noise(noise_at::stolen_unpublished);
       stolen = n;
       T* last = mine.slot_[(mt + n - 1) % N].load(relaxed);
       if (n > 1) {
@@ -166,6 +189,7 @@ class runq {
       const std::uint32_t t = tail_.load(acquire);
       const T* next = runnext_.load(acquire);
       if (t == tail_.load(acquire)) return h == t && next == nullptr;
+      os::pause();
     }
   }
 
@@ -175,11 +199,24 @@ class runq {
       const std::uint32_t h = head_.load(acquire);
       const std::uint32_t t = tail_.load(acquire);
       if (t - h <= N) return t - h;
+      os::pause();
     }
   }
 
   // Owner; a hint for prefetching: what stands `ahead` places behind the oldest, which may be anything by now.
   T* peek(std::uint32_t ahead) const { return slot_[(head_.load(relaxed) + ahead) % N].load(relaxed); }
+
+  // While nobody else touches the queue: calls f with each goroutine, runnext last. False: the indices are not those
+  // of a ring.
+  template <class F>
+  [[nodiscard]] bool for_each_at_rest(F f) const {
+    const std::uint32_t h = head_.load(acquire);
+    const std::uint32_t t = tail_.load(acquire);
+    if (t - h > N) return false;
+    for (std::uint32_t i = h; i != t; ++i) f(slot_[i % N].load(relaxed));
+    if (T* next = runnext_.load(acquire)) f(next);
+    return true;
+  }
 
   // Before anybody else sees the queue.
   void set_solo(bool solo) { solo_ = solo; }
@@ -194,6 +231,7 @@ class runq {
   bool spill_half(std::uint32_t h, T* gp, spill& out) {
     constexpr std::uint32_t n = N / 2;
     for (std::uint32_t i = 0; i < n; ++i) out.item[i] = slot_[(h + i) % N].load(relaxed);
+    noise(noise_at::taken_slot);
     // order: runq.consume
     if (!head_.compare_exchange_strong(h, h + n, release, relaxed)) return false;
     out.item[n] = gp;
@@ -202,9 +240,10 @@ class runq {
   }
 
   bool solo_ = false;
+  const void* owner_ = nullptr;  // token: see above
   atomic<T*> runnext_{nullptr};
-  atomic<std::uint32_t> head_{0};
-  atomic<std::uint32_t> tail_{0};
+  atomic<std::uint32_t> head_{sizes::runq_start};
+  atomic<std::uint32_t> tail_{sizes::runq_start};
   atomic<T*> slot_[N] = {};
 };
 

@@ -65,6 +65,9 @@ struct sched_t {
   note sysmon_note;
   os::thread sysmon_thread;
   bool has_sysmon = false;
+
+  // ---- what world::check has found
+  char broken[200] = {};
 };
 
 }  // namespace weft::rt

@@ -57,6 +57,11 @@ class sema_bucket {
   }
   // For checks: walks the whole treap; false when an invariant does not hold.
   bool check() const;
+  // Calls f(sudog) for each waiter, when check() says that all is well.
+  template <class F>
+  void for_each(F f) const {
+    for_each_from(root_, f);
+  }
 
  private:
   static void mark_queued(sudog* sg);
@@ -72,6 +77,13 @@ class sema_bucket {
   void rotate_left(sudog* x);
   void rotate_right(sudog* y);
   bool check(const sudog* sg, std::uintptr_t lo, std::uintptr_t hi) const;
+  template <class F>
+  static void for_each_from(const sudog* node, F& f) {
+    if (node == nullptr) return;
+    for_each_from(node->left, f);
+    for (const sudog* sg = node; sg != nullptr; sg = sg->next) f(sg);
+    for_each_from(node->right, f);
+  }
 
   sudog* root_ = nullptr;
 };

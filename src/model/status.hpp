@@ -19,6 +19,7 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "base/sizes.hpp"
 #include "os/sys.hpp"
 
 namespace weft::rt {
@@ -90,7 +91,7 @@ class status_word {
  private:
   // The holder of the bit is a few instructions, or one bucket lock, from giving it back; or it was descheduled.
   static void wait_for_scan(std::uint32_t spins) {
-    if (spins % 64 == 0) {
+    if (spins % sizes::scan_pauses == 0) {
       os::yield_thread();
     } else {
       os::pause();

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/atomic.hpp"
+#include "base/floor.hpp"
 
 namespace weft::rt::os {
 
@@ -19,9 +20,7 @@ void futex_wake(atomic<std::uint32_t>* word, int n = 1);
 
 // Monotonic nanoseconds.
 std::int64_t now();
-void pause();         // the spin hint: the model's yield
-void yield_thread();  // sched_yield
-void sleep_ns(std::int64_t ns);
+// (pause, yield_thread, sleep_ns: base/floor.hpp)
 
 struct thread {
   std::uintptr_t handle = 0;
@@ -54,6 +53,9 @@ struct range {
 // the ranges may be guarded then, and doing it again is harmless.
 int install_guards(guard_method how, std::span<const range> ranges);
 std::size_t mapping_limit();  // vm.max_map_count: `protect` costs two mappings per guard
+
+// The 16 bytes of __cxa_get_globals(): what the calling thread has caught and not caught.
+void* exception_globals();
 
 // Process facts.
 int cpu_count();                 // CPUs this process may use: affinity and cgroup quota, as Go 1.25

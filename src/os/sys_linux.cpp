@@ -5,6 +5,7 @@
 // reads it before anything else can happen, and leaves the caller's value as it was.
 #include "os/sys.hpp"
 
+#include <cxxabi.h>
 #include <fcntl.h>
 #include <link.h>
 #include <linux/futex.h>
@@ -22,6 +23,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <cstdlib>
 #include <new>
 
 #include "os/cgroup.hpp"
@@ -305,7 +307,25 @@ std::size_t mapping_limit() {
   return n != 0 ? n : 65530;
 }
 
+// ---- the end
+
+bool write_error(const char* text, std::size_t n) {
+  while (n > 0) {
+    const long r = system_call(SYS_write, 2, as_argument(text), static_cast<long>(n));
+    if (r == -EINTR) continue;
+    if (r <= 0) return false;
+    text += r;
+    n -= static_cast<std::size_t>(r);
+  }
+  return true;
+}
+
+void exit_process(int status) { ::_exit(status); }
+void abort_process() { std::abort(); }
+
 // ---- facts
+
+void* exception_globals() { return __cxxabiv1::__cxa_get_globals(); }
 
 int cpu_count() {
   unsigned long mask[1024];  // the kernel fills what it needs and says how much

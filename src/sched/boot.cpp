@@ -3,9 +3,6 @@
 //   run_main ─▶ process (once: arenas, handlers) ─▶ sched, Ps ─▶ m0 = this thread, g0 = its stack, P0
 //            ─▶ newproc(main) ─▶ mstart(m0) ─▶ … ─▶ the last goroutine has ended: every M goes home
 //            ─▶ threads joined, foreign wakers gone ─▶ memory to the process
-#include <cxxabi.h>
-#include <unistd.h>
-
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -14,11 +11,13 @@
 
 #include "base/check.hpp"
 #include "base/knobs.hpp"
+#include "base/noise.hpp"
 #include "base/print.hpp"
 #include "base/wires.hpp"
 #include "os/sys.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
+#include "sched/world.hpp"
 #include "weft/error.hpp"
 #include "weft/options.hpp"
 #include "weft/run.hpp"
@@ -37,10 +36,10 @@ void on_terminate() {
   g* gp = getg();
   if (gp != nullptr && (gp->flags & g_is_g0) == 0) {
     wires.uncaught(gp);
-    std::abort();
+    os::abort_process();
   }
   if (auto* before = previous_terminate.load(acquire)) before();
-  std::abort();
+  os::abort_process();
 }
 
 // A fault in the guard of a stack of ours is an overflow of the goroutine that owns it. Reported, then left to
@@ -93,7 +92,7 @@ struct main_entry {
     body(arg);
     if (rt->exit_with_main) {
       const int status = exit_status(result);
-      if (status != v0::detail::no_exit) ::_exit(status);
+      if (status != v0::detail::no_exit) os::exit_process(status);
     }
     rt->attention.fetch_or(attention_main_returned, release);
   }
@@ -110,6 +109,7 @@ class runtime {
     rt_.exit_with_main = o.on_main_return == main_return::exit;
     rt_.knobs = k;
     rt_.seed = k.seed != 0 ? k.seed : os::random_seed();
+    set_noise(k.noise, rt_.seed);
     rt_.spin_ns = static_cast<std::int64_t>(k.spin) * 1000;
     rt_.start_time = os::now();
     allp_bytes_ = sizeof(p) * rt_.nprocs;
@@ -164,7 +164,7 @@ class runtime {
     // order: rt.home
     for (std::uint32_t n; (n = rt_.live_ms.load(acquire)) != 0;) os::futex_wait(&rt_.live_ms, n);
     if (rt_.has_sysmon) stop_sysmon(&rt_);
-    the_process.runtimes.fetch_sub(1, relaxed);
+    if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);
   }
 
   ~runtime() {
@@ -174,6 +174,7 @@ class runtime {
     for (m* mp = rt_.allm; mp != nullptr; mp = mp->alllink) {
       if (mp->thread.handle != 0) os::thread_join(mp->thread);
     }
+    if constexpr (checked) world::check_at_end(&rt_);
     for (std::uint32_t i = 0; i < rt_.nprocs; ++i) give_back(rt_.allp[i]);
     rt_.runq.drop();
     give_back_gs();

@@ -2,6 +2,7 @@
 // one of this P, making it the running one, putting one at the back. schedule.cpp has the loop around them.
 #pragma once
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "model/p.hpp"
 #include "model/sched.hpp"
 #include "sched/sched.hpp"
@@ -31,8 +32,12 @@ inline void begin_run(m* mp, g* gp, bool inherit) {
 // After work was submitted by the holder of a P.
 inline void wakep_from_p(p* pp) {
   // The only P is the caller's: there is none to wake a thread for.
+  noise(noise_at::submitted);
   if (pp->rt->nprocs != 1) wakep(pp->rt);
 }
+
+// A goroutine that was made or readied by this M's is the next one of its P (A5).
+inline bool goes_next(m* mp) { return mp->choose.settled_if_checked(site::next_or_tail, 2) == 0; }
 
 inline void runqput(p* pp, g* gp, bool next) {
   if (!pp->q.put(gp, next)) [[unlikely]]
@@ -67,7 +72,8 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
 [[gnu::always_inline]] inline g* runqget(p* pp, bool& inherit) {
   inherit = false;
   if (pp->q.has_next()) {
-    if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed)) [[unlikely]] {
+    if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed) ||
+        pp->m->choose.settled_if_checked(site::take_next, 2) != 0) [[unlikely]] {
       end_slice(pp);
     } else if (g* gp = pp->q.take_next()) {
       ++pp->hops;

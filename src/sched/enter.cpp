@@ -2,6 +2,7 @@
 #include "sched/enter.hpp"
 
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
 #include "weft/go.hpp"
@@ -9,10 +10,7 @@
 namespace weft::rt {
 namespace {
 
-void set_revoke(m* mp, std::uint32_t state) {
-  const std::uint32_t generation = mp->revoke.load(relaxed) & ~revoke_state;
-  mp->revoke.store((generation + revoke_generation) | state, release);
-}
+void set_revoke(m* mp, std::uint32_t state) { mp->revoke.store(next_revoke(mp->revoke.load(relaxed), state), release); }
 
 // The goroutine runs on this thread and has no P: its old one if that is idle, any idle one, or it queues for
 // one like everybody else, but tied to this M: whoever dequeues it hands its P over (startlockedm). So a
@@ -23,9 +21,10 @@ void set_revoke(m* mp, std::uint32_t state) {
 void rejoin(g* gp, m* mp) {
   sched_t* rt = mp->rt;
   p* pp = nullptr;
+  noise(noise_at::rejoining);
   {
     mutex_guard guard(rt->lock);
-    if (mp->oldp != nullptr && pidletake(rt, mp->oldp)) {
+    if (mp->oldp != nullptr && mp->choose.settled(site::old_p, 2) == 0 && pidletake(rt, mp->oldp)) {
       pp = mp->oldp;
     } else {
       pp = pidleget(rt);
@@ -41,6 +40,7 @@ void rejoin(g* gp, m* mp) {
   }
   if (pp == nullptr) {
     mp->blocked = true;
+    noise(noise_at::rejoined);
     mp->park.sleep();
     mp->park.clear();
     mp->blocked = false;
@@ -59,6 +59,7 @@ void rejoin(g* gp, m* mp) {
 
 m* enter_slow(g* gp) {
   m* mp = gp->m;
+  noise(noise_at::revoke_seen);
   for (;;) {
     std::uint32_t word = mp->revoke.load(acquire);
     switch (word & revoke_state) {
@@ -97,6 +98,7 @@ blocking_scope::blocking_scope() : g_(nullptr) {
   mp->oldp = pp;
   gp->status.set(status::running, status::detached);
   set_revoke(mp, revoke_done);
+  noise(noise_at::handing_off);
   handoffp(pp);
 }
 

@@ -1,6 +1,7 @@
 // find_runnable: the sources of work in their order (GO-BEHAVIOUR A9), one step after the other; then the
 // long way down to sleep. The order is the content.
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
@@ -23,7 +24,7 @@ g* globrunqget_locked(m* mp) {
 }
 
 void become_spinning(m* mp) {
-  mp->spinning = true;
+  mp->set_spinning(true);
   begin_spinning(spin(mp->rt));
 }
 
@@ -34,7 +35,7 @@ g* spin_for_work(m* mp) {
   if (g* gp = steal_work(mp)) return gp;
   if (rt->spin_ns == 0 || rt->nprocs == 1) return nullptr;
   const std::int64_t end = os::now() + rt->spin_ns;
-  for (std::uint32_t round = 0; round < 1000; ++round) {
+  for (std::uint32_t round = 0; round < sizes::spin_rounds; ++round) {
     for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
     if (work_visible(mp)) return rt->runq_size.load(relaxed) != 0 ? nullptr : steal_work(mp);
     if (os::now() >= end) break;
@@ -83,6 +84,7 @@ g* globrunqget_batch(m* mp) {
   std::uint32_t n = size / rt->nprocs + 1;
   if (n > size) n = size;
   if (n > sizes::runq / 2) n = sizes::runq / 2;
+  n -= mp->choose.settled(site::global_batch, n);
   g* first = rt->runq.pop_front();
   g* rest[sizes::runq / 2];
   rt->runq.pop_front_n(rest, n - 1);
@@ -97,7 +99,7 @@ g* find_runnable(m* mp, bool& inherit) {
     inherit = false;
     if (ended(rt)) {
       if (mp->spinning) {
-        mp->spinning = false;
+        mp->set_spinning(false);
         end_spinning(spin(rt));
       }
       return nullptr;
@@ -124,7 +126,7 @@ g* find_runnable(m* mp, bool& inherit) {
 
     // Not more spinners than half of the busy Ps: more would burn CPU for little parallelism.
     const std::uint32_t busy = rt->nprocs - rt->npidle.load(relaxed);
-    if (mp->spinning || 2 * rt->nmspinning.load(relaxed) < busy) {
+    if (mp->spinning || (2 * rt->nmspinning.load(relaxed) < busy && mp->choose.settled(site::spin, 2) == 0)) {
       if (!mp->spinning) become_spinning(mp);
       if (g* gp = spin_for_work(mp)) return gp;
       if (rt->attention.load(relaxed) != 0 && ended(rt)) continue;
@@ -148,9 +150,10 @@ g* find_runnable(m* mp, bool& inherit) {
     }
     pidleput(rt, releasep(mp));
     rt->lock.unlock();
+    noise(noise_at::p_laid_down);
 
     if (mp->spinning) {
-      mp->spinning = false;
+      mp->set_spinning(false);
       end_spinning(spin(rt));
       if (look_again(mp)) continue;
       // (The timers of all Ps are looked at again here.)

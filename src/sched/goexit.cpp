@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "base/print.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
@@ -18,7 +19,7 @@
 namespace weft::rt {
 namespace {
 
-constexpr std::uint32_t stack_cache[stack_classes] = {64, 64, 64, 8, 2};
+static_assert(sizeof sizes::stack_cache / sizeof sizes::stack_cache[0] == stack_classes);
 
 [[noreturn, gnu::cold]] void no_stack(int size_class, int err) {
   line{}
@@ -40,7 +41,7 @@ stack* stack_get(p* pp, int size_class) {
   stack* st = pp->stacks[size_class];
   if (st == nullptr) [[unlikely]] {
     int err = 0;
-    st = the_process.stacks.get_list(size_class, static_cast<int>(stack_cache[size_class] / 2), &err);
+    st = the_process.stacks.get_list(size_class, static_cast<int>(sizes::stack_cache[size_class] / 2), &err);
     if (st == nullptr) no_stack(size_class, err);
     for (stack* at = st; at != nullptr; at = at->next) ++pp->nstacks[size_class];
   }
@@ -76,6 +77,7 @@ stack* bury(m* mp, g* gp) {
   p* pp = mp->p;
   pp->ended.store(pp->ended.load(relaxed) + 1, release);  // order: rt.last
   gfput(pp, gp);
+  noise(noise_at::counted);
   if (mp->rt->attention.load(relaxed) != 0) [[unlikely]]
     end_if_last(mp->rt);
   return st;
@@ -107,15 +109,15 @@ void free_stack(p* pp, stack* st) {
   st->owner = nullptr;
   st->next = pp->stacks[c];
   pp->stacks[c] = st;
-  if (++pp->nstacks[c] <= stack_cache[c]) [[likely]]
+  if (++pp->nstacks[c] <= sizes::stack_cache[c]) [[likely]]
     return;
   stack* last = st;
-  for (std::uint32_t i = 1; i < stack_cache[c] / 2; ++i) last = last->next;
+  for (std::uint32_t i = 1; i < sizes::stack_cache[c] / 2; ++i) last = last->next;
   stack* rest = last->next;
   last->next = nullptr;
   the_process.stacks.put_list(c, st);
   pp->stacks[c] = rest;
-  pp->nstacks[c] -= stack_cache[c] / 2;
+  pp->nstacks[c] -= sizes::stack_cache[c] / 2;
 }
 
 // Main has returned. The last goroutine to end ends the runtime.
@@ -132,6 +134,7 @@ bool end_if_last(sched_t* rt) {
   for (std::uint32_t i = 0; i < rt->nprocs; ++i) ended += rt->allp[i].ended.load(acquire);
   for (std::uint32_t i = 0; i < rt->nprocs; ++i) created += rt->allp[i].created.load(acquire);
   if (created != ended) return false;
+  noise(noise_at::last_out);
   m* idle = nullptr;
   {
     mutex_guard guard(rt->lock);
@@ -142,7 +145,7 @@ bool end_if_last(sched_t* rt) {
   }
   while (idle != nullptr) {
     m* next = idle->schedlink;
-    idle->listed = false;
+    idle->set_listed(false);
     idle->park.wakeup();
     idle = next;
   }
@@ -179,6 +182,7 @@ extern "C" [[noreturn, gnu::used, gnu::visibility("hidden")]] void weft_goroutin
     } else {
       next = &mp->g0;
     }
+    noise(noise_at::buried);
     mp->after = free_stack_after;
     mp->after_arg = st;
     switch_to(mp, &mp->scrap, nullptr, next);

@@ -113,7 +113,7 @@ void gfput_slow(p* pp) {
   gp->goid = next_goid(pp);
   gp->status.born();
   bump(pp->created);
-  runqput(pp, gp, true);
+  runqput(pp, gp, goes_next(mp));
   wakep_from_p(pp);
 }
 

@@ -1,6 +1,7 @@
 #include "sched/park.hpp"
 
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
@@ -23,10 +24,10 @@ void yield_after(m* mp, g* gp, void*) {
 // (sched/spinning.hpp) by way of whoever wakep finds, or by setting needspinning.
 void steal_for_yield(m* mp) {
   sched_t* rt = mp->rt;
-  mp->spinning = true;
+  mp->set_spinning(true);
   begin_spinning(spin(rt));
   mp->picked = steal_work(mp);
-  mp->spinning = false;
+  mp->set_spinning(false);
   end_spinning(spin(rt));
   if (mp->picked != nullptr || work_visible(mp)) wakep(rt);
 }
@@ -58,11 +59,14 @@ bool nothing_else(m* mp) {
 void ready_foreign(g* gp) {
   sched_t* rt = gp->rt;
   rt->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
+  noise(noise_at::foreign_ready);
   gp->status.wake();
+  noise(noise_at::readied);
   {
     mutex_guard guard(rt->lock);
     globrunqput(rt, gp);
   }
+  noise(noise_at::submitted);
   wakep(rt);
   if (rt->foreign.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->foreign);  // order: rt.foreign
 }
@@ -70,14 +74,16 @@ void ready_foreign(g* gp) {
 }  // namespace
 
 void ready(g* self, g* gp) {
+  noise(noise_at::taken);
   if (gp->is_thread != 0) {
     gp->status.wake();
     // The thread may be gone by now; its proxy is type-stable, and a spare wake-up harms nobody.
     os::futex_wake(gp->status.futex());
   } else if (self != nullptr && self->rt == gp->rt) {
     gp->status.wake();
+    noise(noise_at::readied);
     p* pp = self->m->p;
-    runqput(pp, gp, true);
+    runqput(pp, gp, goes_next(self->m));
     wakep_from_p(pp);
   } else {
     ready_foreign(gp);
@@ -128,6 +134,7 @@ std::uint32_t caller::ticket() {
 void caller::wait_as_thread(sema_bucket& b, g* proxy, wait_reason why) {
   proxy->reason = why;
   proxy->status.set(status::running, status::waiting);
+  noise(noise_at::parked);
   b.lock.unlock();  // order: park.commit
   constexpr auto waiting = static_cast<std::uint32_t>(status::waiting);
   // order: status.park
@@ -145,6 +152,7 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
     gp->status.unlock_waiting();
     return false;
   }
+  noise(noise_at::scan_locked);
   sudog* sg = gp->waiting;
   sema_bucket& b = the_process.semas.bucket(sg->addr);
   bool mine = false;

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "arch/getg.hpp"
+#include "base/noise.hpp"
 #include "model/g.hpp"
 #include "model/glist.hpp"
 #include "model/sematable.hpp"
@@ -31,10 +32,12 @@ void gopark(g* gp, void* arg, wait_reason why) {
   mp->after = [](m*, g* left, void* what) {
     left->m = nullptr;
     left->status.set(status::running, status::waiting);
+    noise(noise_at::parked);
     Commit(what);  // order: park.commit
   };
   mp->after_g = gp;
   mp->after_arg = arg;
+  noise(noise_at::parking);
   leave_to_next(mp, gp);
 }
 
@@ -61,6 +64,8 @@ class caller {
   }
   ~caller() {
     if (self_ != nullptr) {
+      // No lock is held and nothing of the object is touched any more: as good a place to give way as any.
+      if (self_->m->choose.settled_if_checked(site::yield_here, 2) != 0) yield_inside(self_);
       door_out(self_->m);
     } else if (proxy_ != nullptr) {
       proxy_put(proxy_);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "arch/getg.hpp"
 #include "model/m.hpp"
 #include "model/p.hpp"
 #include "model/process.hpp"
@@ -9,6 +10,12 @@
 #include "sched/spinning.hpp"
 
 namespace weft::rt {
+
+// The choice of the M that the caller runs on. A plain thread has none, and chooses what is settled.
+inline std::uint32_t settled_here(site where, std::uint32_t n) {
+  g* gp = getg();
+  return gp == nullptr ? 0 : gp->m->choose.settled(where, n);
+}
 
 inline spin_words spin(sched_t* rt) { return {rt->nmspinning, rt->needspinning, rt->npidle}; }
 

@@ -8,6 +8,7 @@
 // Goroutines switch to each other directly where the next one is known (leave_to_next); g0 is for searching,
 // for what may sleep, and for giving the P away.
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
@@ -58,6 +59,7 @@ void end_slice(p* pp) {
 void runqput_slow(p* pp, g* gp, bool next) {
   decltype(pp->q)::spill out;
   if (!pp->q.put_or_spill(gp, next, out)) return;
+  noise(noise_at::spilled);
   sched_t* rt = pp->rt;
   mutex_guard guard(rt->lock);
   rt->runq.push_back_n(out.item, out.n);

@@ -39,6 +39,7 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "base/noise.hpp"
 
 namespace weft::rt {
 
@@ -55,12 +56,15 @@ struct spin_words {
   if (w.nmspinning.load(relaxed) != 0) return false;
   if (w.needspinning.load(relaxed) != 0 && w.npidle.load(relaxed) == 0) return false;
   std::uint32_t none = 0;
-  return w.nmspinning.compare_exchange_strong(none, 1, seq_cst, relaxed);
+  if (!w.nmspinning.compare_exchange_strong(none, 1, seq_cst, relaxed)) return false;
+  noise(noise_at::claimed_wake);
+  return true;
 }
 
 // A spinner is born. The caller looks at every queue afterwards.
 inline void begin_spinning(spin_words w) {
   w.nmspinning.fetch_add(1, seq_cst);
+  noise(noise_at::spin_began);
   w.needspinning.store(0, relaxed);
   store_load_barrier();  // order: spin.dance
 }
@@ -69,6 +73,7 @@ inline void begin_spinning(spin_words w) {
 inline void end_spinning(spin_words w) {
   if (w.nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
   store_load_barrier();  // order: spin.dance
+  noise(noise_at::spin_ended);
 }
 
 }  // namespace weft::rt

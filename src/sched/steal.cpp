@@ -18,9 +18,9 @@ std::uint32_t gcd(std::uint32_t a, std::uint32_t b) {
 
 g* steal_next(p* victim) {
   if (!victim->q.has_next()) return nullptr;
-  if (victim->status.load(relaxed) == p_status::running) {
+  if (victim->status.get() == p_status::running) {
     const std::int64_t end = os::now() + sizes::runnext_backoff_ns;
-    for (std::uint32_t i = 0; i < 1000 && os::now() < end; ++i) os::pause();
+    for (std::uint32_t i = 0; i < sizes::runnext_backoff_pauses && os::now() < end; ++i) os::pause();
   }
   return victim->q.steal_next();
 }
@@ -51,7 +51,7 @@ g* steal_work(m* mp) {
       p* victim = &rt->allp[at];
       if (victim == mp->p) continue;
       // (The victim's timers run here in the last pass.)
-      if (victim->status.load(relaxed) == p_status::idle && victim->q.empty()) continue;
+      if (victim->status.get() == p_status::idle && victim->q.empty()) continue;
       if (g* gp = steal_from(mp->p, victim, last)) return gp;
     }
   }

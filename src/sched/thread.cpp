@@ -3,11 +3,10 @@
 //   startm ─▶ allocm (an id, counted under sched.lock) ─▶ newm (a thread) ─▶ mstart ─▶ mstart1 ─▶ schedule
 //                                                                              ▲                     │
 //                                                                              └── continues `leave` ┘
-#include <cxxabi.h>
-
 #include <new>
 
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "base/print.hpp"
 #include "os/sys.hpp"
 #include "sched/sched.hpp"
@@ -19,7 +18,7 @@ namespace {
 // What a thread needs before it can run goroutines (Go's minit).
 void minit(m* mp) {
   mp->tid = os::thread_id();
-  mp->eh = reinterpret_cast<eh_globals*>(__cxxabiv1::__cxa_get_globals());
+  mp->eh = static_cast<eh_globals*>(os::exception_globals());
   mp->thread_eh = *mp->eh;
   mp->signal_stack = os::signal_stack_install();
 #ifdef WEFT_ASAN
@@ -88,6 +87,8 @@ m* allocm(sched_t* rt) {
   mp->g0.status.born();
   mp->g0.status.set(status::runnable, status::running);
   mp->choose.seed(rt->seed + mp->id);
+  // With one P the order of execution is a promise, whatever the noise.
+  if (noisy() && rt->nprocs > 1) mp->choose.set_strategy(noise_choices());
   mp->alllink = rt->allm;
   rt->allm = mp;
   rt->live_ms.fetch_add(1, relaxed);
@@ -103,7 +104,8 @@ int newm(m* mp) {
   // clone fails for a moment when the process is at its limit for a moment (Go retries 20 times; we go on with
   // the threads there are instead, so a few short tries are enough).
   int err = 0;
-  for (int attempt = 0; attempt < 3; ++attempt) {
+  noise(noise_at::m_allocated);
+  for (int attempt = 0; attempt < static_cast<int>(sizes::thread_tries); ++attempt) {
     err = os::thread_start(&mp->thread, thread_main, mp);
     if (err != 11) break;
     os::sleep_ns(200'000);

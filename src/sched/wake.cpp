@@ -1,10 +1,12 @@
 // wake: Ms and Ps come together and part. One place decides that a thread is worth waking (wakep), one starts
 // it (startm), one lets it sleep (stopm). The reasoning about who may sleep stands in sched/spinning.hpp.
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "base/print.hpp"
 #include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
+#include "sched/world.hpp"
 
 namespace weft::rt {
 namespace {
@@ -18,17 +20,21 @@ bool no_thread_now(sched_t* rt) {
 
 // Under sched.lock. An idle M, off the list, or null.
 m* midleget(sched_t* rt) {
-  m* mp = rt->midle;
-  if (mp == nullptr) return nullptr;
-  rt->midle = mp->schedlink;
+  if (rt->midle == nullptr) return nullptr;
+  m** link = &rt->midle;
+  for (std::uint32_t k = settled_here(site::idle_m, rt->nmidle); k != 0; --k) link = &(*link)->schedlink;
+  m* mp = *link;
+  *link = mp->schedlink;
   --rt->nmidle;
-  mp->listed = false;
+  mp->set_listed(false);
   return mp;
 }
 
 // mp sleeps on its note and is on no list.
 void give(m* mp, p* pp, bool spinning) {
-  mp->spinning = spinning;
+  noise(noise_at::m_taken);
+  if (mp->nextp != nullptr) fatal("sched: an M is given a second P", mp->id);
+  if (spinning) mp->set_spinning(true);
   mp->nextp = pp;
   mp->park.wakeup();
 }
@@ -91,23 +97,27 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
 }  // namespace
 
 void acquirep(m* mp, p* pp) {
-  if (pp->m != nullptr || mp->p != nullptr || pp->status.load(relaxed) != p_status::idle) fatal("sched: acquirep");
+  if (pp->m != nullptr || mp->p != nullptr || pp->listed) fatal("sched: acquirep");
   pp->m = mp;
   mp->p = pp;
-  pp->status.store(p_status::running, relaxed);
+  pp->q.adopt(mp);
+  pp->status.set(p_status::idle, p_status::running);
 }
 
 p* releasep(m* mp) {
   p* pp = mp->p;
-  if (pp == nullptr || pp->m != mp || pp->status.load(relaxed) != p_status::running) fatal("sched: releasep");
+  if (pp == nullptr || pp->m != mp) fatal("sched: releasep");
+  pp->status.set(p_status::running, p_status::idle);
+  pp->q.disown(mp);
   pp->m = nullptr;
   mp->p = nullptr;
-  pp->status.store(p_status::idle, relaxed);
   return pp;
 }
 
 void pidleput(sched_t* rt, p* pp) {
   if (!pp->q.empty()) fatal("sched: idle P with work");
+  if (pp->listed || pp->m != nullptr) fatal("sched: a P that is listed or held is laid down", pp->id);
+  pp->listed = true;
   pp->idle_prev = nullptr;
   pp->idle_next = rt->pidle;
   if (rt->pidle != nullptr) rt->pidle->idle_prev = pp;
@@ -116,7 +126,8 @@ void pidleput(sched_t* rt, p* pp) {
 }
 
 bool pidletake(sched_t* rt, p* pp) {
-  if (pp->idle_prev == nullptr && rt->pidle != pp) return false;
+  if (!pp->listed) return false;
+  pp->listed = false;
   if (pp->idle_prev != nullptr) {
     pp->idle_prev->idle_next = pp->idle_next;
   } else {
@@ -130,7 +141,9 @@ bool pidletake(sched_t* rt, p* pp) {
 
 p* pidleget(sched_t* rt) {
   p* pp = rt->pidle;
-  if (pp != nullptr) pidletake(rt, pp);
+  if (pp == nullptr) return nullptr;
+  for (std::uint32_t k = settled_here(site::idle_p, rt->npidle.load(relaxed)); k != 0; --k) pp = pp->idle_next;
+  pidletake(rt, pp);
   return pp;
 }
 
@@ -158,7 +171,7 @@ void wakep(sched_t* rt) {
 
 // A spinner has found work: it starts a successor, because it no longer looks for what may come next.
 void resetspinning(m* mp) {
-  mp->spinning = false;
+  mp->set_spinning(false);
   end_spinning(spin(mp->rt));
   wakep(mp->rt);
 }
@@ -181,7 +194,7 @@ void startm(sched_t* rt, p* pp, bool spinning) {
   int err = 12;
   if (mp != nullptr) {
     mp->nextp = pp;
-    mp->spinning = spinning;
+    if (spinning) mp->set_spinning(true);
     err = newm(mp);
   }
   if (err != 0) no_thread_for(rt, pp, spinning, err);
@@ -235,9 +248,11 @@ void stopm(m* mp) {
     mp->schedlink = rt->midle;
     rt->midle = mp;
     ++rt->nmidle;
-    mp->listed = true;
+    mp->set_listed(true);
+    if constexpr (checked) world::check_at_rest(rt);
   }
   mp->blocked = true;
+  noise(noise_at::m_listed);
   mp->park.sleep();
   mp->park.clear();
   mp->blocked = false;
@@ -250,8 +265,7 @@ void stopm(m* mp) {
 void startlockedm(m* mp, g* gp) {
   m* other = gp->tied;
   if (other == mp) fatal("sched: a goroutine is tied to the M that dequeued it");
-  other->nextp = releasep(mp);
-  other->park.wakeup();
+  give(other, releasep(mp), false);
   stopm(mp);
 }
 

@@ -15,6 +15,7 @@
 //        exploration engine.
 #include "weft/mutex.hpp"
 
+#include "base/noise.hpp"
 #include "base/sizes.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
@@ -78,6 +79,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
       old = word.load();
       continue;
     }
+    noise(noise_at::mutex_slow);
     b.lock.lock();
     for (old = word.load(); (old & (locked | starving)) != 0;) {
       std::uint64_t now = old + one_waiter;

@@ -3,6 +3,7 @@
 #include "os/sys.hpp"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cxxabi.h>
 
@@ -137,6 +138,12 @@ int cpu_count() { return 2; }
 std::size_t main_stack_limit() { return std::size_t{16} << 10; }
 std::uint64_t random_seed() { return 1; }
 bool shadow_stack_active() { return false; }
+
+bool write_error(const char* text, std::size_t n) { return ::write(2, text, n) == static_cast<ssize_t>(n); }
+void exit_process(int status) { check::fail("the process is ended with status %d (at pc %#x)", status, PC); }
+void abort_process() { check::fail("the process is aborted (at pc %#x)", PC); }
+// Swapped with the model thread that runs (swap_state).
+void* exception_globals() { return __cxxabiv1::__cxa_get_globals(); }
 
 int membarrier_register() { return 0; }
 int membarrier() {

@@ -126,7 +126,8 @@ TEST(fixture_death, a_hang_is_reported_with_its_replay_line) {
             o);
       },
       ::testing::KilledBySignal(SIGABRT),
-      "watchdog gives up\nreplay: TEST_PROCS=2 TEST_SEED=[0-9]+ .*--gtest_filter=fixture_death.*\nSCHED: procs=2");
+      "watchdog gives up\nreplay: (WEFT_DEBUG=[^ ]+ )?TEST_PROCS=2 TEST_SEED=[0-9]+ "
+      ".*--gtest_filter=fixture_death.*\nSCHED: procs=2");
 }
 
 TEST(fixture_death, a_crash_is_reported_with_its_replay_line) {
@@ -137,7 +138,7 @@ TEST(fixture_death, a_crash_is_reported_with_its_replay_line) {
         o.procs = {1};
         test::for_each_case([](const run_case&) { std::abort(); }, o);
       },
-      "replay: TEST_PROCS=1 TEST_SEED=");
+      "replay: (WEFT_DEBUG=[^ ]+ )?TEST_PROCS=1 TEST_SEED=");
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ std::string check_at_rest(rt::sched_t& s, std::vector<std::uint64_t>& tids) {
   }
   for (const rt::p* pp = s.pidle; pp != nullptr; pp = pp->idle_next) {
     ++ps;
-    if (pp->m != nullptr || !pp->q.empty() || pp->status.load(rt::relaxed) != rt::p_status::idle) {
+    if (pp->m != nullptr || !pp->q.empty() || pp->status.get() != rt::p_status::idle) {
       return "an idle P has something";
     }
   }

@@ -76,13 +76,13 @@ inline void expect_a_whole_world() {
   std::uint32_t idle = 0;
   for (const p* pp = rt->pidle; pp != nullptr; pp = pp->idle_next) {
     ++idle;
-    EXPECT_EQ(p_status::idle, pp->status.load(relaxed));
+    EXPECT_EQ(p_status::idle, pp->status.get());
     EXPECT_EQ(nullptr, pp->m);
     EXPECT_NE(mine, pp);
     EXPECT_TRUE(pp->q.empty());
   }
   EXPECT_EQ(rt->nprocs - 1, idle);
-  EXPECT_EQ(p_status::running, mine->status.load(relaxed));
+  EXPECT_EQ(p_status::running, mine->status.get());
   std::uint32_t ms = 0;
   for (const m* mp = rt->allm; mp != nullptr; mp = mp->alllink) ++ms;
   EXPECT_EQ(rt->nm, ms) << "an M that could not start is still counted";

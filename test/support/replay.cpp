@@ -133,7 +133,7 @@ void print_runtime(const rt::sched_t& s) {
   text.text("\n").flush_sig();
   for (std::uint32_t i = 0; i < s.nprocs && i < 16; ++i) {
     const rt::p& pp = s.allp[i];
-    text.text("  P").number(i).text(pp.status.load(rt::relaxed) == rt::p_status::running ? ": running" : ": idle");
+    text.text("  P").number(i).text(pp.status.get() == rt::p_status::running ? ": running" : ": idle");
     if (pp.m != nullptr) text.text(" m=").number(pp.m->id);
     text.text(" runq=").number(pp.q.length()).text(pp.q.has_next() ? "+next" : "");
     text.text(" schedtick=").number(pp.schedtick.load(rt::relaxed));

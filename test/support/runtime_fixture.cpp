@@ -36,8 +36,15 @@ std::string this_test() {
   return executable() + " --gtest_filter=" + filter;
 }
 
+// WEFT_DEBUG as this process was given it, noise for example: without it the replay would be of something else.
+std::string inherited_knobs() {
+  const char* text = std::getenv("WEFT_DEBUG");
+  return text == nullptr || *text == '\0' ? std::string() : "WEFT_DEBUG=" + std::string(text) + ' ';
+}
+
 std::string replay_of(const run_case& c) {
-  return "TEST_PROCS=" + std::to_string(c.procs) + " TEST_SEED=" + std::to_string(c.seed) + ' ' + this_test();
+  return inherited_knobs() + "TEST_PROCS=" + std::to_string(c.procs) + " TEST_SEED=" + std::to_string(c.seed) + ' ' +
+         this_test();
 }
 
 // WEFT_DEBUG for the time of a run.
@@ -125,7 +132,8 @@ void for_each_case(const std::function<void(const run_case&)>& body, const run_o
   if (const std::string text = grown_in_each_run(after); !text.empty()) {
     ADD_FAILURE() << "leaked: " << text;
     // One case does not show it: all of them again.
-    set_replay_line("TEST_SEED=" + std::to_string(first) + " TEST_SEEDS=" + std::to_string(seeds) + ' ' + this_test());
+    set_replay_line(inherited_knobs() + "TEST_SEED=" + std::to_string(first) + " TEST_SEEDS=" + std::to_string(seeds) +
+                    ' ' + this_test());
     print_replay_sig();
   }
 }

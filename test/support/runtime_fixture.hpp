@@ -7,6 +7,8 @@
 // Environment  TEST_PROCS    P counts, "1,2,4,8" unless the test or this says otherwise
 //              TEST_SEED     the first seed; a fresh one each time if it is not set
 //              TEST_SEEDS    how many seeds; 3, or 1 when TEST_SEED is set
+//              WEFT_DEBUG    goes before the seed and the test's own knobs: noise=3 makes noise in each case that does
+//                            not forbid it
 //              TEST_TIMEOUT  seconds after which a case counts as hung; 60, five times that under sanitizers
 // After a failure the line that repeats it is printed and the other cases of the test are left out.
 #pragma once

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/check.hpp"
 #include "support/leaks.hpp"
 
 namespace weft::test {
@@ -18,11 +19,19 @@ stress::stress(const char* name)
     : name_(name),
       seed_(number_from_env("TEST_SEED", rt::os::random_seed() % 1'000'000'000 + 1)),
       random_(seed_),
+      noise_(number_from_env("TEST_NOISE", noise_by_seed)),
       end_(rt::os::now() + static_cast<std::int64_t>(number_from_env("TEST_SECONDS", 3)) * 1'000'000'000) {
-  std::printf("%s: TEST_SEED=%llu\n", name, static_cast<unsigned long long>(seed_));
+  const std::string seconds = std::to_string(number_from_env("TEST_SECONDS", 3));
+  std::string noise;
+  if constexpr (rt::checked) {
+    noise = std::getenv("TEST_NOISE") != nullptr ? " TEST_NOISE=" + std::to_string(noise_) : "";
+    std::printf("%s: TEST_SEED=%llu, noise %s\n", name, static_cast<unsigned long long>(seed_),
+                noise_ == noise_by_seed ? "by seed" : std::to_string(noise_).c_str());
+  } else {
+    std::printf("%s: TEST_SEED=%llu\n", name, static_cast<unsigned long long>(seed_));
+  }
   std::fflush(stdout);
-  set_replay_line("TEST_SECONDS=" + std::to_string(number_from_env("TEST_SECONDS", 3)) +
-                  " TEST_SEED=" + std::to_string(seed_) + ' ' + executable());
+  set_replay_line("TEST_SECONDS=" + seconds + " TEST_SEED=" + std::to_string(seed_) + noise + ' ' + executable());
   set_watchdog(hang_seconds);
 }
 
@@ -49,7 +58,13 @@ options stress::any_options(int least_procs) {
 }
 
 void stress::before_run() {
-  ::setenv("WEFT_DEBUG", ("seed=" + std::to_string(random_.next_seed())).c_str(), 1);
+  std::string knobs = "seed=" + std::to_string(random_.next_seed());
+  if constexpr (rt::checked) {
+    // One run in four is quiet: noise also takes time away, and hides what needs speed.
+    const std::uint64_t by_seed = random_.one_in(4) ? 0 : 1 + random_.below(6);
+    knobs += ",noise=" + std::to_string(noise_ == noise_by_seed ? by_seed : noise_);
+  }
+  ::setenv("WEFT_DEBUG", knobs.c_str(), 1);
   before = take_snapshot();
 }
 

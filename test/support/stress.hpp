@@ -1,6 +1,7 @@
 // stress: what the stress programs share. Each is a main() of its own that runs rounds until its time is over.
 //
 // Environment  TEST_SECONDS  how long (3)      TEST_SEED  the seed of everything random in it (a fresh one)
+//              TEST_NOISE    in checked builds the noise of every run, 0 to 8; without it the seed says
 // The seed is printed first. A failure prints what is wrong and the line that repeats it, and ends the process.
 #pragma once
 #include <atomic>
@@ -59,9 +60,12 @@ class stress {
   void before_run();
   void after_run();
 
+  static constexpr std::uint64_t noise_by_seed = ~std::uint64_t{0};
+
   const char* name_;
   std::uint64_t seed_;
   random_source random_;
+  std::uint64_t noise_;
   std::int64_t end_;
   std::uint64_t rounds_ = 0;
 };

@@ -59,6 +59,18 @@ struct highest : strategy {
   std::vector<site> asked;
 };
 
+TEST(choice, a_settled_site_answers_zero_and_draws_nothing_until_a_strategy_says_otherwise) {
+  chooser choose, other;
+  choose.seed(3);
+  other.seed(3);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(0u, choose.settled(site::idle_p, 5));
+  EXPECT_EQ(other(site::steal_start, 1000), choose(site::steal_start, 1000));
+  highest s;
+  choose.set_strategy(&s);
+  EXPECT_EQ(4u, choose.settled(site::idle_p, 5));
+  EXPECT_EQ(checked ? 1u : 0u, choose.settled_if_checked(site::take_next, 2));
+}
+
 TEST(choice, a_strategy_answers_instead_until_it_is_taken_away) {
   chooser choose;
   highest s;

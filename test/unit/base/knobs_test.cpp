@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/check.hpp"
 #include "base/sizes.hpp"
 
 namespace {
@@ -32,7 +33,8 @@ parsed parse(const char* text) {
 
 // A message that helps: what was wrong, and everything that could have been meant.
 testing::Matcher<std::string> lists_all_knobs() {
-  return AllOf(HasSubstr("schedtrace ("), HasSubstr("seed ("), HasSubstr("guard ("), HasSubstr("spin ("));
+  return AllOf(HasSubstr("schedtrace ("), HasSubstr("seed ("), HasSubstr("guard ("), HasSubstr("noise ("),
+               HasSubstr("spin ("));
 }
 
 TEST(knobs, without_text_all_are_at_their_defaults) {
@@ -42,6 +44,7 @@ TEST(knobs, without_text_all_are_at_their_defaults) {
     EXPECT_EQ(0u, r.values.schedtrace);
     EXPECT_EQ(0u, r.values.seed);
     EXPECT_EQ(0u, r.values.guard);
+    EXPECT_EQ(0u, r.values.noise);
     EXPECT_EQ(sizes::spin_us, r.values.spin);
     EXPECT_EQ("", r.message);
   }
@@ -70,6 +73,19 @@ TEST(knobs, a_comma_at_the_end_is_harmless) {
   const parsed r = parse("seed=9,");
   EXPECT_TRUE(r.good) << r.message;
   EXPECT_EQ(9u, r.values.seed);
+}
+
+TEST(knobs, noise_is_refused_by_a_build_that_makes_none) {
+  EXPECT_TRUE(parse("noise=0").good);
+  const parsed r = parse("noise=3");
+  EXPECT_EQ(weft::rt::checked, r.good);
+  if (weft::rt::checked) {
+    EXPECT_EQ(3u, r.values.noise);
+  } else {
+    EXPECT_THAT(r.message, StartsWith("WEFT_DEBUG: noise=3: only a build with WEFT_CHECKED=ON makes noise"));
+    EXPECT_THAT(r.message, lists_all_knobs());
+  }
+  EXPECT_FALSE(parse("noise=9").good);
 }
 
 TEST(knobs, the_largest_values_are_taken_and_one_more_is_not) {

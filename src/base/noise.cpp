@@ -1,0 +1,87 @@
+#include "base/noise.hpp"
+
+#include "base/floor.hpp"
+
+namespace weft::rt {
+
+#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
+constinit atomic<std::uint32_t> noise_level{0};
+#endif
+
+namespace {
+
+constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
+
+constinit atomic<std::uint64_t> state{0};
+constinit atomic<std::uint64_t> seed_now{0};
+constinit atomic<std::uint64_t> made{0};
+
+std::uint64_t mix(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+// The address of a local tells threads apart that read the same state.
+std::uint64_t draw() {
+  const std::uint64_t at = state.load(relaxed) + golden;
+  state.store(at, relaxed);
+  return mix(at ^ reinterpret_cast<std::uintptr_t>(&at));
+}
+
+std::uint32_t below(std::uint64_t random, std::uint32_t n) {
+  return static_cast<std::uint32_t>(((random >> 32) * n) >> 32);
+}
+
+std::uint32_t choose(strategy*, site where, std::uint32_t n) {
+  const std::uint64_t r = draw();
+  const bool settled = static_cast<std::uint32_t>(where) >= first_settled_site;
+  if (settled && r % 16 != 0) return 0;
+  return below(r, n);
+}
+
+constinit strategy choices{choose};
+
+}  // namespace
+
+void set_noise([[maybe_unused]] std::uint64_t level, std::uint64_t seed) {
+  seed_now.store(mix(seed * golden + 1), relaxed);
+  state.store(seed_now.load(relaxed), relaxed);
+#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
+  noise_level.store(static_cast<std::uint32_t>(level), relaxed);
+#endif
+}
+
+std::uint64_t noise_made() { return made.load(relaxed); }
+
+strategy* noise_choices() { return &choices; }
+
+#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
+void noise_slow(noise_at where) {
+  // In this run a quarter of the points is silent, and an eighth is 16 times as loud as the others.
+  const std::uint64_t voice = mix(seed_now.load(relaxed) + static_cast<std::uint64_t>(where)) % 8;
+  if (voice < 2) return;
+  const std::uint32_t loud = voice == 7 ? 16 : 1;
+  const std::uint32_t one_in = 512u >> noise_level.load(relaxed);
+  const std::uint64_t r = draw();
+  if (one_in > loud && below(r, one_in) >= loud) return;
+  made.store(made.load(relaxed) + 1, relaxed);
+  // Of different lengths, because windows are: another core comes by within nanoseconds, a wake-up within
+  // microseconds, and a thread that shares our core only when it gets it.
+  switch (r % 16) {
+    case 0:
+    case 1: os::sleep_ns(1000 + static_cast<std::int64_t>((r >> 8) % 60'000)); return;
+    case 2:
+    case 3:
+    case 4:
+    case 5:
+    case 6:
+    case 7: os::yield_thread(); return;
+    default:
+      for (std::uint64_t i = (std::uint64_t{1} << ((r >> 8) % 9)); i != 0; --i) os::pause();
+      return;
+  }
+}
+#endif
+
+}  // namespace weft::rt
