@@ -20,8 +20,8 @@
 namespace weft::check {
 namespace {
 
-model* models = nullptr;
-model** models_end = &models;
+model* first_model = nullptr;
+model** models_end = &first_model;
 
 struct wish {
   std::string only = ".*";
@@ -291,7 +291,7 @@ int run_models(int argc, char** argv) {
   const std::regex only(w.only);
   if (!apply_weakening(w)) return 2;
   std::vector<const model*> chosen;
-  for (const model* m = models; m != nullptr; m = m->next) {
+  for (const model* m = first_model; m != nullptr; m = m->next) {
     if (std::regex_search(m->name, only)) chosen.push_back(m);
   }
   if (chosen.empty()) {
