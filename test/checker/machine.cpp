@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +27,6 @@ struct model_thread {
   char* stack = nullptr;
   state st = state::free;
   memory_view view;
-  step pending;
   mask waits_for = 0;  // after a yield: who must have a step first
   std::uint64_t futex = 0;
   std::int64_t deadline = -1;
@@ -38,6 +38,7 @@ struct model_thread {
 };
 
 model_thread threads[max_threads];
+step pending[max_threads];  // what each does next
 memory_view* views[max_threads];
 std::uint32_t nthreads = 0;
 std::uint32_t cur = 0;
@@ -80,18 +81,27 @@ void switch_thread(std::uint32_t to) {
   rt::weft_switch(&from.context, &next.context, nullptr);
 }
 
-bool has_timeout(const model_thread& t) { return t.st == state::waiting && (t.deadline >= 0 || spurious_left != 0); }
+// Kept up to date where a state changes, because every step asks.
+mask runnable = 0;
+mask timed = 0;  // asleep, and may wake by themselves
+mask joining = 0;
+mask yielders = 0;  // have waits_for
 
 mask enabled_threads() {
-  mask m = 0;
-  for (std::uint32_t i = 0; i < nthreads; ++i) {
-    const model_thread& t = threads[i];
-    if (t.st == state::runnable || has_timeout(t) ||
-        (t.st == state::joining && threads[t.joins].st == state::finished)) {
-      m |= mask{1} << i;
-    }
+  mask m = runnable | timed;
+  for (mask j = joining; j != 0; j &= j - 1) {
+    const auto i = static_cast<std::uint32_t>(std::countr_zero(j));
+    if (threads[threads[i].joins].st == state::finished) m |= mask{1} << i;
   }
   return m;
+}
+
+void set_state(std::uint32_t i, state s) {
+  const mask bit = mask{1} << i;
+  threads[i].st = s;
+  runnable = s == state::runnable ? runnable | bit : runnable & ~bit;
+  joining = s == state::joining ? joining | bit : joining & ~bit;
+  timed = s == state::waiting && (threads[i].deadline >= 0 || spurious_left != 0) ? timed | bit : timed & ~bit;
 }
 
 std::string who_waits() {
@@ -100,7 +110,7 @@ std::string who_waits() {
     const model_thread& t = threads[i];
     char line[96];
     if (t.st == state::waiting) {
-      std::snprintf(line, sizeof line, "; thread %u sleeps at pc %#x", i, t.pending.pc);
+      std::snprintf(line, sizeof line, "; thread %u sleeps at pc %#x", i, pending[i].pc);
     } else if (t.st == state::joining) {
       std::snprintf(line, sizeof line, "; thread %u joins thread %u", i, t.joins);
     } else {
@@ -121,50 +131,46 @@ void schedule() {
     }
     leave(verdict::done);
   }
-  // Only time could go on: a timeout happens when nothing else does, or at any moment. Both are in `enabled`.
-  mask fair = 0;
-  for (std::uint32_t i = 0; i < nthreads; ++i) {
-    const mask bit = mask{1} << i;
-    if ((enabled & bit) != 0 && (threads[i].waits_for & enabled) == 0) fair |= bit;
+  mask fair = enabled;
+  for (mask y = yielders & enabled; y != 0; y &= y - 1) {
+    const auto i = static_cast<std::uint32_t>(std::countr_zero(y));
+    if ((threads[i].waits_for & enabled) != 0) fair &= ~(mask{1} << i);
   }
   if (fair == 0) {
     fair = enabled;
+    yielders = 0;
     for (std::uint32_t i = 0; i < nthreads; ++i) threads[i].waits_for = 0;
-  }
-  step pending[max_threads];
-  for (std::uint32_t i = 0; i < nthreads; ++i) {
-    pending[i] = threads[i].pending;
-    if (threads[i].st == state::waiting) {
-      pending[i].what = act::timeout;
-      pending[i].object[0] = waiters_of(threads[i].futex);
-      pending[i].writes[0] = true;
-      pending[i].object[1] = 0;
-    }
   }
   const int next = srch->pick(fair, cur, pending);
   if (next < 0) leave(verdict::pruned);
   const auto t = static_cast<std::uint32_t>(next);
   srch->doing(t, pending[t]);
-  const mask bit = mask{1} << t;
-  for (std::uint32_t i = 0; i < nthreads; ++i) threads[i].waits_for &= ~bit;
+  for (mask y = yielders; y != 0; y &= y - 1) {
+    const auto i = static_cast<std::uint32_t>(std::countr_zero(y));
+    threads[i].waits_for &= ~(mask{1} << t);
+    if (threads[i].waits_for == 0) yielders &= ~(mask{1} << i);
+  }
   model_thread& th = threads[t];
   if (th.st == state::waiting) {
     th.timed_out = true;
     if (th.deadline >= 0) {
       clock_ns = std::max(clock_ns, th.deadline);
-    } else {
-      --spurious_left;
+    } else if (--spurious_left == 0) {
+      for (std::uint32_t i = 0; i < nthreads; ++i) {
+        if (threads[i].deadline < 0) timed &= ~(mask{1} << i);
+      }
     }
     futex_queue.erase(std::find(futex_queue.begin(), futex_queue.end(), t));
-    th.st = state::runnable;
     if (recording) events.push_back({pending[t], t, 0, 0, true, false, {}});
+    set_state(t, state::runnable);
+  } else if (th.st == state::joining) {
+    set_state(t, state::runnable);
   }
-  if (th.st == state::joining) th.st = state::runnable;
   if (t != cur) switch_thread(t);
 }
 
 void announce(act what, order o, std::uint32_t pc, std::uint64_t object, bool writes) {
-  step& s = threads[cur].pending;
+  step& s = pending[cur];
   s.what = what;
   s.ord = o;
   s.global = false;
@@ -177,7 +183,7 @@ void announce(act what, order o, std::uint32_t pc, std::uint64_t object, bool wr
 
 event* record() {
   if (!recording) return nullptr;
-  events.push_back({threads[cur].pending, cur, 0, 0, true, false, {}});
+  events.push_back({pending[cur], cur, 0, 0, true, false, {}});
   return &events.back();
 }
 
@@ -186,9 +192,9 @@ void tick() { ++threads[cur].view.vc.at[cur], threads[cur].view.cov.at[cur] = th
 
 [[noreturn]] void thread_end() {
   in_checker = true;
-  threads[cur].st = state::finished;
-  threads[cur].pending = step{};
-  threads[cur].pending.what = act::end;
+  set_state(cur, state::finished);
+  pending[cur] = step{};
+  pending[cur].what = act::end;
   record();
   tick();
   schedule();
@@ -224,12 +230,12 @@ void new_thread(std::uint32_t i, void (*fn)(void*), void* arg) {
   *--word = reinterpret_cast<std::uintptr_t>(&weft_check_thread_main);
   for (int k = 0; k < 6; ++k) *--word = 0;
   t.context.sp = reinterpret_cast<std::uintptr_t>(word);
-  t.st = state::runnable;
+  t.deadline = -1;
+  set_state(i, state::runnable);
   t.fn = fn;
   t.arg = arg;
-  t.pending = step{};
+  pending[i] = step{};
   t.waits_for = 0;
-  t.deadline = -1;
   t.kept = thread_state{};
   t.view.vc.clear();
   t.view.cov.clear();
@@ -261,6 +267,7 @@ verdict run_once(void (*body)(), search& s, const settings& want, bool record_it
   events.clear();
   failure.clear();
   futex_queue.clear();
+  runnable = timed = joining = yielders = 0;
   nsteps = 0;
   clock_ns = 1'000'000'000;
   spurious_left = how.spurious_wakeups;
@@ -364,7 +371,7 @@ void join(std::uint32_t thread, std::uint32_t pc) {
   inside me;
   announce(act::join, relaxed, pc, 0, false);
   threads[cur].joins = thread;
-  threads[cur].st = state::joining;
+  set_state(cur, state::joining);
   schedule();
   record();
   srch->caused(thread, cur);
@@ -376,11 +383,12 @@ void join(std::uint32_t thread, std::uint32_t pc) {
 void yield_step(std::uint32_t pc) {
   inside me;
   announce(act::yield, relaxed, pc, 0, false);
-  threads[cur].pending.global = true;
+  pending[cur].global = true;
   schedule();
   record();
   const mask others = enabled_threads() & ~(mask{1} << cur);
   threads[cur].waits_for = others;
+  if (others != 0) yielders |= mask{1} << cur;
   srch->yielded(cur);
   see_newest(my_view(), views, nthreads);
 }
@@ -393,7 +401,7 @@ void sleep_until(std::int64_t when, std::uint32_t pc) {
 void membarrier_step(std::uint32_t pc) {
   inside me;
   announce(act::membarrier, seq_cst, pc, 0, false);
-  threads[cur].pending.global = true;
+  pending[cur].global = true;
   schedule();
   record();
   do_membarrier(views, nthreads, static_cast<std::uint32_t>(nsteps));
@@ -403,8 +411,8 @@ bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std
   inside me;
   const auto addr = reinterpret_cast<std::uint64_t>(word);
   announce(act::futex_wait, relaxed, pc, addr, false);
-  threads[cur].pending.object[1] = waiters_of(addr);
-  threads[cur].pending.writes[1] = true;
+  pending[cur].object[1] = waiters_of(addr);
+  pending[cur].writes[1] = true;
   schedule();
   event* e = record();
   check_not_freed(word, pc);
@@ -415,11 +423,12 @@ bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std
   }
   if (found != expected) return true;
   model_thread& t = threads[cur];
-  t.st = state::waiting;
   t.futex = addr;
   t.deadline = timeout_ns < 0 ? -1 : clock_ns + timeout_ns;
   t.timed_out = false;
+  set_state(cur, state::waiting);
   futex_queue.push_back(cur);
+  announce(act::timeout, relaxed, pc, waiters_of(addr), true);
   schedule();
   see_newest(my_view(), views, nthreads);
   t.deadline = -1;
@@ -439,11 +448,11 @@ void futex_wake(void* word, int n, std::uint32_t pc) {
       continue;
     }
     futex_queue.erase(futex_queue.begin() + static_cast<std::ptrdiff_t>(i));
-    threads[w].st = state::runnable;
-    const std::uint32_t at = threads[w].pending.pc;
-    threads[w].pending = step{};
-    threads[w].pending.what = act::resume;
-    threads[w].pending.pc = at;
+    set_state(w, state::runnable);
+    const std::uint32_t at = pending[w].pc;
+    pending[w] = step{};
+    pending[w].what = act::resume;
+    pending[w].pc = at;
     srch->caused(cur, w);
     if (e != nullptr) e->note += " wakes " + std::to_string(w);
     --n;

@@ -63,10 +63,9 @@ struct page {
 };
 constexpr std::uint32_t page_slots = 1u << 14;
 page pages[page_slots];
-page last_page;
+page recent[64];  // by low bits of the number
 
-granule* lines_of(std::uint64_t number) {
-  if (last_page.number == number && last_page.lines != nullptr) return last_page.lines;
+granule* find_page(std::uint64_t number) {
   std::uint32_t i = static_cast<std::uint32_t>((number * 0x9e3779b97f4a7c15u) >> 50);
   while (pages[i].lines != nullptr && pages[i].number != number) i = (i + 1) % page_slots;
   if (pages[i].lines == nullptr) {
@@ -74,11 +73,16 @@ granule* lines_of(std::uint64_t number) {
     if (memory == MAP_FAILED) std::abort();
     pages[i] = {number, static_cast<granule*>(memory)};
   }
-  last_page = pages[i];
-  return last_page.lines;
+  recent[number % 64] = pages[i];
+  return pages[i].lines;
 }
 
-granule& granule_at(std::uint64_t at) {
+inline granule* lines_of(std::uint64_t number) {
+  const page& p = recent[number % 64];
+  return p.number == number && p.lines != nullptr ? p.lines : find_page(number);
+}
+
+inline granule& granule_at(std::uint64_t at) {
   granule& g = lines_of(at >> 12)[(at >> 3) & 511];
   if (g.generation != gen) {
     g.generation = gen;
@@ -380,6 +384,20 @@ void access_granule(granule& g, std::uint64_t at, std::uint8_t bytes, bool write
 
 void check_plain(std::uint64_t at, std::size_t size, bool write, std::uint32_t thread, memory_view& v,
                  std::uint32_t pc) {
+  // Mostly the same thread does the same again.
+  if ((at & 7) + size <= 8) {
+    granule& g = granule_at(at);
+    const auto bytes = static_cast<std::uint8_t>(((1u << size) - 1) << (at & 7));
+    const epoch now = make_epoch(thread, v.vc.at[thread]);
+    if ((g.freed & bytes) == 0 && g.atomics == 0) {
+      for (std::uint32_t k = 0; k < g.n; ++k) {
+        const access& a = g.a[k];
+        if (a.when == now && a.bytes == bytes && (a.how & is_write) >= (write ? is_write : 0)) return;
+      }
+    }
+    access_granule(g, at, bytes, write, thread, v, pc);
+    return;
+  }
   while (size != 0) {
     const std::uint32_t offset = at & 7;
     const std::uint32_t here = size < 8 - offset ? static_cast<std::uint32_t>(size) : 8 - offset;
