@@ -17,7 +17,8 @@
 // Never  hold an object's lock over E3: the slow path may wait for a P, while others spin on the lock
 //        (FAULTS 45). Every call enters before its first lock.
 // Never  let user code run with in_runtime == 1, but for the moving of a callable or an element.
-// Checked by test/unit/sched/enter_test.cpp; with revokers, as a model, by test/spin/revoke.pml; exhaustively by the exploration engine.
+// Checked by test/unit/sched/enter_test.cpp; with revokers, as a model, by test/spin/revoke.pml; exhaustively by the
+// exploration engine.
 #pragma once
 #include "arch/getg.hpp"
 #include "base/atomic.hpp"

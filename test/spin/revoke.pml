@@ -321,10 +321,16 @@ proctype r(byte id) {
      DRAINED;
 #endif
      /* R3 */
+#ifdef LOOK_UNLOCKED
+     if :: in_runtime == 0 :: else -> acquire_lock(); goto undo fi;
+     acquire_lock();
+     goto won;
+#endif
      acquire_lock();
      if
 #ifndef NO_RECHECK
      :: in_runtime ->
+undo:
         release_lock();
 #ifdef UNDO_BLIND
         revoke = GENERATION(revoke)
@@ -335,6 +341,7 @@ proctype r(byte id) {
 #else
      :: true ->
 #endif
+won:
         if
         :: atomic { revoke == mine -> revoke = GENERATION(mine) | REVOKED }
         :: atomic { revoke != mine -> lock = 0; goto end_try }

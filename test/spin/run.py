@@ -103,6 +103,8 @@ MODELS = {
             M("NO_LOOK_FIND", "two", "find_runnable does not look at the global queue under the lock"),
             M("BLOCKING_STORE", "again", "`blocking` loads the word and stores it, instead of an exchange",
               "R3 under sched.lock, which rejoin takes, too: an old revoker's CAS comes before the next `none`"),
+            M("LOOK_UNLOCKED", "again", "R3 looks at in_runtime before it has the lock",
+              "the generation, as long as `blocking` exchanges the word"),
         ],
     ),
     "park": Model(
