@@ -15,6 +15,7 @@
 #include "base/print.hpp"
 #include "base/wires.hpp"
 #include "os/sys.hpp"
+#include "sched/exploration.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
 #include "sched/world.hpp"
@@ -35,6 +36,7 @@ constinit atomic<std::terminate_handler> previous_terminate{nullptr};
 void on_terminate() {
   g* gp = getg();
   if (gp != nullptr && (gp->flags & g_is_g0) == 0) {
+    if (gp->rt->explore != nullptr) gp->rt->explore->uncaught(gp->rt->explore, gp);  // does not return
     wires.uncaught(gp);
     os::abort_process();
   }
@@ -98,12 +100,19 @@ struct main_entry {
   }
 };
 
+struct explored_main {
+  void (*body)(void*);
+  void* arg;
+  void operator()() const { body(arg); }
+};
+
 // One runtime: what it is made of, and how it goes.
 class runtime {
  public:
   runtime(const options& o, const knobs& k) {
     rt_.nprocs = static_cast<std::uint32_t>(o.procs != 0 ? o.procs : os::cpu_count());
     if (rt_.nprocs > sizes::max_procs) rt_.nprocs = sizes::max_procs;
+    if (rt_.nprocs != 1) rt_.tell = new_work::threads;
     rt_.max_threads = static_cast<std::uint32_t>(o.max_threads);
     rt_.default_stack_class = checked_stack_class(o.stack_size);
     rt_.exit_with_main = o.on_main_return == main_return::exit;
@@ -139,21 +148,29 @@ class runtime {
   }
 
   // Newproc(main): refuses cleanly, before any thread exists, when there is no stack for it.
-  void start_main(const main_entry& body) {
+  void start_main(const main_entry& body) { start(body, main_stack_class()); }
+  void start_explored(const explored_main& body) { start(body, explored_class_); }
+
+  template <class Body>
+  void start(const Body& body, std::uint8_t stack_class) {
     g* gp = gfget(m0_);
     if (gp == nullptr) refused(12, "a goroutine");
-    using entry = v0::detail::entry_of<main_entry, const main_entry&>;
-    entry::ops.construct(gp->closure, const_cast<main_entry*>(&body));
-    gp->stack_class = main_stack_class();
-    int err = 0;
-    stack* st = the_process.stacks.get(gp->stack_class, &err);
-    if (st == nullptr) {
-      gfput(m0_->p, gp);
-      line text;
-      text.text("weft: the main goroutine's stack of ").bytes(stack_class_bytes[gp->stack_class]).text(" was refused");
-      throw std::system_error(err, std::generic_category(), text.c_str());
+    using entry = v0::detail::entry_of<Body, const Body&>;
+    entry::ops.construct(gp->closure, const_cast<Body*>(&body));
+    gp->stack_class = stack_class;
+    if (m0_->p->stacks[stack_class] == nullptr) {
+      int err = 0;
+      stack* st = the_process.stacks.get(gp->stack_class, &err);
+      if (st == nullptr) {
+        gfput(m0_->p, gp);
+        line text;
+        text.text("weft: the main goroutine's stack of ")
+            .bytes(stack_class_bytes[gp->stack_class])
+            .text(" was refused");
+        throw std::system_error(err, std::generic_category(), text.c_str());
+      }
+      free_unused_stack(st);
     }
-    free_unused_stack(st);
     launch(m0_, gp, &entry::ops, &m0_->g0, nullptr);
   }
 
@@ -225,9 +242,11 @@ class runtime {
   sched_t rt_;
   m* m0_ = nullptr;
   std::size_t allp_bytes_ = 0;
+  const std::uint8_t explored_class_ = main_stack_class();
 
  public:
   sched_t* sched() { return &rt_; }
+  m* first_m() { return m0_; }
 };
 
 void check_options(const options& o) {
@@ -241,7 +260,115 @@ void check_options(const options& o) {
   }
 }
 
+// Destroys what is left of exceptions that the goroutine had caught when it was given up.
+void drop_caught(m* mp) {
+  while (mp->eh->caught != nullptr) __cxxabiv1::__cxa_end_catch();
+  mp->eh->uncaught = 0;
+}
+
 }  // namespace
+
+explored_runtime::explored_runtime(exploration* by) {
+  options o = options::from_env();
+  o.procs = 1;
+  check_options(o);
+  knobs k;
+  boot_process(k);
+  auto* r = new runtime(o, k);
+  runtime_ = r;
+  m_ = r->first_m();
+  the_process.runtimes.fetch_add(1, relaxed);
+  sched_t* rt = r->sched();
+  rt->explore = by;
+  rt->tell = new_work::exploration;
+  rt->attention.store(attention_explore, relaxed);
+  m_->revoke.store((m_->revoke.load(relaxed) & ~revoke_state) | revoke_explore, relaxed);
+  minit(m_);
+}
+
+explored_runtime::~explored_runtime() {
+  unminit(m_);
+  // The m may live again in another runtime, and keeps only its generation.
+  m_->revoke.store(m_->revoke.load(relaxed) & ~revoke_state, relaxed);
+  if (m_->p == nullptr) acquirep(m_, &m_->rt->allp[0]);
+  releasep(m_);
+  the_process.runtimes.fetch_sub(1, relaxed);
+  delete static_cast<runtime*>(runtime_);
+}
+
+void explored_runtime::run(void (*body)(void*), void* arg) {
+  const eh_globals mine = *m_->eh;
+  if (m_->p == nullptr) acquirep(m_, &m_->rt->allp[0]);
+  p* pp = m_->p;
+  // Numbers are the run's own: 1 is main, and nothing depends on what ran before.
+  pp->goid_next = 1;
+  pp->goid_end = ~std::uint64_t{0};
+  pp->created.store(0, relaxed);
+  pp->ended.store(0, relaxed);
+  static_cast<runtime*>(runtime_)->start_explored(explored_main{body, arg});
+  m_->in_runtime.store(1, relaxed);
+  setg(&m_->g0);
+  weft_call_saving(&m_->leave, schedule, m_);
+  setg(nullptr);
+  m_->curg = nullptr;
+  *m_->eh = mine;
+}
+
+void explored_runtime::abandon(g* gp) {
+  if (sudog* sg = gp->waiting; sg != nullptr && gp->status.get() == status::waiting) {
+    sema_bucket& b = the_process.semas.bucket(sg->addr);
+    mutex_guard guard(b.lock);
+    if (sg->queued) b.remove(sg);
+  }
+  const eh_globals mine = *m_->eh;
+  *m_->eh = gp->eh;
+  drop_caught(m_);
+  *m_->eh = mine;
+  gp->eh = eh_globals{};
+  gp->waiting = nullptr;
+  gp->on_list = false;
+  gp->entry = nullptr;
+  gp->m = nullptr;
+  gp->status.set(gp->status.get(), status::dead);
+  if ((gp->flags & g_named) != 0) {
+    std::free(gp->name);
+    gp->name = nullptr;
+  }
+  gp->flags = 0;
+  p* pp = &m_->rt->allp[0];
+  if (stack* st = gp->stack) {
+    gp->stack = nullptr;
+    free_stack(pp, st);
+  }
+  gfput(pp, gp);
+}
+
+g* explored_runtime::take_queued() {
+  sched_t* rt = m_->rt;
+  p* pp = &rt->allp[0];
+  if (g* gp = pp->q.take_next()) return gp;
+  if (g* gp = pp->q.take()) return gp;
+  if (rt->runq_size.load(relaxed) == 0) return nullptr;
+  mutex_guard guard(rt->lock);
+  g* gp = rt->runq.pop_front();
+  rt->runq_size.store(rt->runq.size(), relaxed);
+  return gp;
+}
+
+std::uint64_t explored_runtime::alive() const {
+  const p& pp = m_->rt->allp[0];
+  return pp.created.load(relaxed) - pp.ended.load(relaxed);
+}
+
+void leave_for_good(g* gp) {
+  m* mp = gp->m;
+  drop_caught(mp);
+  mp->in_runtime.store(1, relaxed);
+  mp->after = nullptr;
+  switch_to(mp, &mp->scrap, nullptr, &mp->g0);
+  fatal("sched: a goroutine that was left for good was continued");
+}
+
 }  // namespace weft::rt
 
 namespace weft {
@@ -250,7 +377,12 @@ namespace detail {
 
 void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_status)(void*), void* result) {
   using namespace weft::rt;
-  if (getg() != nullptr) throw error("weft::run called inside a goroutine: a runtime is running on this thread");
+  if (g* gp = getg()) {
+    if (gp->rt->explore != nullptr) {
+      throw error("weft::run called inside an exploration: its body is the main goroutine of a runtime already");
+    }
+    throw error("weft::run called inside a goroutine: a runtime is running on this thread");
+  }
   check_options(o);
   knobs k;
   char message[1000];

@@ -79,6 +79,7 @@ void ready(g* self, g* gp) {
     gp->status.wake();
     // The thread may be gone by now; its proxy is type-stable, and a spare wake-up harms nobody.
     os::futex_wake(gp->status.futex());
+    if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
   } else if (self != nullptr && self->rt == gp->rt) {
     gp->status.wake();
     noise(noise_at::readied);
@@ -87,6 +88,7 @@ void ready(g* self, g* gp) {
     wakep_from_p(pp);
   } else {
     ready_foreign(gp);
+    if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
   }
 }
 
@@ -178,6 +180,7 @@ void yield_inside(g* gp) {
   g* next = pick_local(mp, inherit);
   mp->after_g = gp;
   if (next == nullptr) [[unlikely]] {
+    if (mp->rt->explore != nullptr) return;  // others had their turn at the point, or will have it at the next
     if (nothing_else(mp)) {
       begin_slice(mp->p);
       return;
@@ -204,7 +207,7 @@ void yield() {
     os::yield_thread();
     return;
   }
-  enter_and_park inside(gp);
+  enter_and_park inside(gp, op::yield);
   yield_inside(gp);
 }
 

@@ -19,6 +19,7 @@
 #include "base/sizes.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
+#include "sched/exploration.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
 #include "sync/word.hpp"
@@ -95,7 +96,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
     sg.gp = me.waiter();
     sg.result = wait_result::pending;
     const bool waited_before = sg.since != 0;
-    if (!waited_before) sg.since = os::now();
+    if (!waited_before) sg.since = now_for(me.self());
     if (waited_before) {
       b.push_front(&sg, me.ticket());
     } else {
@@ -111,7 +112,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
       return sg.result;
     }
     awoken = true;
-    hungry = hungry || os::now() - sg.since > sizes::starvation_ns;
+    hungry = hungry || now_for(me.self()) - sg.since > sizes::starvation_ns;
     round = 0;
     old = word.load();
   }
@@ -140,7 +141,7 @@ bool unlock(word64 word) {
         // It stays locked, for sg. Starvation ends with the last waiter, or with one that has not waited long.
         handed = true;
         now = state(old) - one_waiter;
-        if (waiters(now) == 0 || os::now() - sg->since < sizes::starvation_ns) now &= ~starving;
+        if (waiters(now) == 0 || now_for(me.self()) - sg->since < sizes::starvation_ns) now &= ~starving;
       } else if (sg != nullptr && (old & woken) == 0) {
         now = (now - one_waiter) | woken;
       } else {
@@ -179,13 +180,30 @@ namespace detail {
 
 void mutex_lock(std::uint64_t* word) {
   const std::uint64_t holder = mutex_holder();
-  if (rt::try_lock(rt::word64(word), holder)) return;
-  rt::lock(rt::word64(word), holder);
+  if (door_open()) [[unlikely]]
+    rt::step(rt::op::lock, word);
+  if (!rt::try_lock(rt::word64(word), holder)) rt::lock(rt::word64(word), holder);
+  if (door_open()) [[unlikely]]
+    rt::stepped(rt::op::lock, word);
 }
 
-bool mutex_try_lock(std::uint64_t* word) { return rt::try_lock(rt::word64(word), mutex_holder()); }
+bool mutex_try_lock(std::uint64_t* word) {
+  if (door_open()) [[unlikely]] {
+    rt::step(rt::op::try_lock, word);
+    const bool taken = rt::try_lock(rt::word64(word), mutex_holder());
+    rt::stepped(rt::op::try_lock, word, taken);
+    return taken;
+  }
+  return rt::try_lock(rt::word64(word), mutex_holder());
+}
 
 void mutex_unlock(std::uint64_t* word) {
+  if (door_open()) [[unlikely]] {
+    rt::step(rt::op::unlock, word);
+    if (!rt::unlock(rt::word64(word))) throw unlock_of_unlocked_mutex();
+    rt::stepped(rt::op::unlock, word);
+    return;
+  }
   if (!rt::unlock(rt::word64(word))) throw unlock_of_unlocked_mutex();
 }
 

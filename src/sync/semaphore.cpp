@@ -13,6 +13,7 @@
 
 #include "base/print.hpp"
 #include "model/process.hpp"
+#include "sched/exploration.hpp"
 #include "sched/park.hpp"
 #include "sync/word.hpp"
 #include "weft/error.hpp"
@@ -129,19 +130,37 @@ inline namespace v0 {
 namespace detail {
 
 void semaphore_acquire(std::uint64_t* word) {
-  if (!door_open() && rt::take(rt::word64(word))) return;
-  rt::take_or_wait(rt::word64(word));
+  if (door_open()) [[unlikely]] {
+    rt::step(rt::op::sem_acquire, word);
+    rt::take_or_wait(rt::word64(word));
+    rt::stepped(rt::op::sem_acquire, word);
+    return;
+  }
+  if (!rt::take(rt::word64(word))) rt::take_or_wait(rt::word64(word));
 }
 
-bool semaphore_try_acquire(std::uint64_t* word) { return rt::take(rt::word64(word)); }
+bool semaphore_try_acquire(std::uint64_t* word) {
+  if (door_open()) [[unlikely]] {
+    rt::step(rt::op::sem_try_acquire, word);
+    const bool taken = rt::take(rt::word64(word));
+    rt::stepped(rt::op::sem_try_acquire, word, taken);
+    return taken;
+  }
+  return rt::take(rt::word64(word));
+}
 
 void semaphore_release(std::uint64_t* word, std::ptrdiff_t n) {
   if (n < 0) semaphore_bad_count(n);
   if (n == 0) return;
+  const bool seen = door_open();
+  if (seen) [[unlikely]]
+    rt::step(rt::op::sem_release, word);
   std::uint64_t found = 0;
   if (!rt::give(rt::word64(word), static_cast<std::uint64_t>(n), found)) {
     rt::too_many(static_cast<std::uint64_t>(n), found);
   }
+  if (seen) [[unlikely]]
+    rt::stepped(rt::op::sem_release, word);
 }
 
 void semaphore_bad_count(std::ptrdiff_t n) {

@@ -14,6 +14,7 @@
 
 #include "base/print.hpp"
 #include "model/process.hpp"
+#include "sched/exploration.hpp"
 #include "sched/park.hpp"
 #include "sync/word.hpp"
 #include "weft/error.hpp"
@@ -112,9 +113,21 @@ namespace weft {
 inline namespace v0 {
 namespace detail {
 
-void wait_group_add(std::uint64_t* word, std::ptrdiff_t n) { rt::add(rt::word64(word), n); }
+void wait_group_add(std::uint64_t* word, std::ptrdiff_t n) {
+  if (door_open()) [[unlikely]] {
+    rt::step(rt::op::add, word);
+    rt::add(rt::word64(word), n);
+    rt::stepped(rt::op::add, word);
+    return;
+  }
+  rt::add(rt::word64(word), n);
+}
 
-void wait_group_wait(std::uint64_t* word) { rt::wait(rt::word64(word)); }
+void wait_group_wait(std::uint64_t* word) {
+  if (door_open()) [[unlikely]]
+    rt::step(rt::op::wait, word);
+  rt::wait(rt::word64(word));
+}
 
 }  // namespace detail
 }  // namespace v0
