@@ -417,7 +417,7 @@ class session {
         all += choices.empty() ? std::string("it fails without any switch:\n")
                                : "the switches that make it fail (" + text + "):\n" + choices_in_words(r);
       }
-      all += "schedule, the last steps of " + std::to_string(r.events.size()) + ":\n" + lanes(r, 20);
+      all += "schedule, the last of " + std::to_string(r.events.size()) + " steps:\n" + lanes(r, 20);
       all += "in words:\n" + steps_in_words(r, 8);
       all += "goroutines:\n" + goroutines(r);
       schedule = steps_in_words(r, r.events.size());

@@ -35,6 +35,15 @@ std::string words(const event& e) {
   return text;
 }
 
+// Without the points after an operation at which its goroutine just went on.
+std::vector<event> worth_showing(const result& r) {
+  std::vector<event> shown;
+  for (const event& e : r.events) {
+    if (e.what != op::after || e.switched) shown.push_back(e);
+  }
+  return shown;
+}
+
 std::string padded(std::string text, std::size_t width) {
   if (text.size() > width) {
     text.resize(width - 1);
@@ -79,10 +88,11 @@ std::string headline(const result& r) {
 }
 
 std::string lanes(const result& r, std::size_t last) {
-  const std::size_t from = r.events.size() > last ? r.events.size() - last : 0;
+  const std::vector<event> events = worth_showing(r);
+  const std::size_t from = events.size() > last ? events.size() - last : 0;
   // Those who did something in these steps, in the order of their numbers.
   std::vector<std::uint32_t> columns;
-  for (std::size_t i = from; i < r.events.size(); ++i) columns.push_back(r.events[i].actor);
+  for (std::size_t i = from; i < events.size(); ++i) columns.push_back(events[i].actor);
   std::sort(columns.begin(), columns.end());
   columns.erase(std::unique(columns.begin(), columns.end()), columns.end());
   const bool too_many = columns.size() > max_lanes;
@@ -96,8 +106,8 @@ std::string lanes(const result& r, std::size_t last) {
   trim(line);
   text += line;
   if (from != 0) text += "    ...\n";
-  for (std::size_t i = from; i < r.events.size(); ++i) {
-    const event& e = r.events[i];
+  for (std::size_t i = from; i < events.size(); ++i) {
+    const event& e = events[i];
     char number[32];
     std::snprintf(number, sizeof number, "%7llu  ", static_cast<unsigned long long>(e.step));
     line = number;
@@ -115,9 +125,10 @@ std::string lanes(const result& r, std::size_t last) {
 }
 
 std::string steps_in_words(const result& r, std::size_t last) {
+  const std::vector<event> events = worth_showing(r);
   std::string text;
-  for (std::size_t i = r.events.size() > last ? r.events.size() - last : 0; i < r.events.size(); ++i) {
-    const event& e = r.events[i];
+  for (std::size_t i = events.size() > last ? events.size() - last : 0; i < events.size(); ++i) {
+    const event& e = events[i];
     text += "  " + std::to_string(e.step) + ": " + title(of(r, e.actor)) + ": " + words(e) + '\n';
   }
   return text;

@@ -171,6 +171,26 @@ bool try_lock(word64 word, std::uint64_t holder) {
   return false;
 }
 
+// In an exploration: a scheduling point before each, and one after unlock, which may let others go on.
+[[gnu::noinline, gnu::cold]] void explored_lock(word64 word, std::uint64_t holder) {
+  step(op::lock, word.addr());
+  if (!try_lock(word, holder)) lock(word, holder);
+  stepped(op::lock, word.addr());
+}
+
+[[gnu::noinline, gnu::cold]] bool explored_try_lock(word64 word, std::uint64_t holder) {
+  step(op::try_lock, word.addr());
+  const bool taken = try_lock(word, holder);
+  stepped(op::try_lock, word.addr(), taken);
+  return taken;
+}
+
+[[gnu::noinline, gnu::cold]] void explored_unlock(word64 word) {
+  step(op::unlock, word.addr());
+  if (!unlock(word)) throw v0::unlock_of_unlocked_mutex();
+  stepped(op::unlock, word.addr());
+}
+
 }  // namespace
 }  // namespace weft::rt
 
@@ -181,29 +201,19 @@ namespace detail {
 void mutex_lock(std::uint64_t* word) {
   const std::uint64_t holder = mutex_holder();
   if (door_open()) [[unlikely]]
-    rt::step(rt::op::lock, word);
+    return rt::explored_lock(rt::word64(word), holder);
   if (!rt::try_lock(rt::word64(word), holder)) rt::lock(rt::word64(word), holder);
-  if (door_open()) [[unlikely]]
-    rt::stepped(rt::op::lock, word);
 }
 
 bool mutex_try_lock(std::uint64_t* word) {
-  if (door_open()) [[unlikely]] {
-    rt::step(rt::op::try_lock, word);
-    const bool taken = rt::try_lock(rt::word64(word), mutex_holder());
-    rt::stepped(rt::op::try_lock, word, taken);
-    return taken;
-  }
+  if (door_open()) [[unlikely]]
+    return rt::explored_try_lock(rt::word64(word), mutex_holder());
   return rt::try_lock(rt::word64(word), mutex_holder());
 }
 
 void mutex_unlock(std::uint64_t* word) {
-  if (door_open()) [[unlikely]] {
-    rt::step(rt::op::unlock, word);
-    if (!rt::unlock(rt::word64(word))) throw unlock_of_unlocked_mutex();
-    rt::stepped(rt::op::unlock, word);
-    return;
-  }
+  if (door_open()) [[unlikely]]
+    return rt::explored_unlock(rt::word64(word));
   if (!rt::unlock(rt::word64(word))) throw unlock_of_unlocked_mutex();
 }
 
