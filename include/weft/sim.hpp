@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "weft/detail/config.hpp"
 #include "weft/detail/text.hpp"
@@ -99,10 +100,22 @@ struct program {
   void (*call)(void*);
   void* arg;
 };
+// The address of an object or a function, and the way back.
 template <class F>
-program program_of(F& f) {
-  return {[](void* arg) { static_cast<void>((*static_cast<F*>(arg))()); },
-          const_cast<void*>(static_cast<const volatile void*>(__builtin_addressof(f)))};
+void* address_of(F& f) noexcept {
+  if constexpr (std::is_function_v<F>) {
+    return reinterpret_cast<void*>(&f);
+  } else {
+    return const_cast<void*>(static_cast<const volatile void*>(__builtin_addressof(f)));
+  }
+}
+template <class F>
+decltype(auto) call_at(void* at) {
+  return (*reinterpret_cast<std::add_pointer_t<F>>(at))();
+}
+template <class F>
+program program_of(F& f) noexcept {
+  return {[](void* arg) { static_cast<void>(call_at<F>(arg)); }, address_of(f)};
 }
 WEFT_EXPORT sim::summary sim_explore(const sim::options& o, program p);
 WEFT_EXPORT sim::summary sim_run(std::uint64_t seed, program p);
@@ -168,9 +181,9 @@ void always(P holds, detail::text what = "sim::always") {
 /// within that (virtual) time. Throws weft::error outside an exploration.
 template <class P>
 void eventually(P&& holds, std::chrono::nanoseconds within, detail::text what = "sim::eventually") {
+  using F = std::remove_reference_t<P>;
   detail::sim_wait(
-      const_cast<void*>(static_cast<const volatile void*>(__builtin_addressof(holds))),
-      [](void* p) { return static_cast<bool>((*static_cast<std::remove_reference_t<P>*>(p))()); }, within.count(),
+      detail::address_of(holds), [](void* p) { return static_cast<bool>(detail::call_at<F>(p)); }, within.count(),
       what);
 }
 

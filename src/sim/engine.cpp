@@ -126,8 +126,9 @@ engine::engine() : exploration{}, rt_(this) {
     gopark<nothing>(gp, nullptr, wait_reason::sleep);
   };
   uncaught = [](exploration* e, g* gp) {
-    const std::exception_ptr thrown = std::current_exception();
-    self_of(e).fail(gp, failure_kind::exception, describe(thrown), thrown);
+    std::exception_ptr thrown = std::current_exception();
+    std::string text = describe(thrown);
+    self_of(e).fail(gp, failure_kind::exception, std::move(text), std::move(thrown));
   };
   readied_foreign = [](exploration* e, g* gp) {
     self_of(e).fail(
@@ -169,8 +170,9 @@ void engine::main_body(void* self) {
   try {
     me.program_.call(me.program_.arg);
   } catch (...) {
-    const std::exception_ptr thrown = std::current_exception();
-    me.fail(getg(), failure_kind::exception, describe(thrown), thrown);
+    std::exception_ptr thrown = std::current_exception();
+    std::string text = describe(thrown);
+    me.fail(getg(), failure_kind::exception, std::move(text), std::move(thrown));
   }
   me.main_returned_ = true;
 }
@@ -266,10 +268,10 @@ void engine::on_point(g* gp, op what, const void* object) {
   ++a.nth[static_cast<std::uint32_t>(what)];
   if (what == op::end) {
     // No point of its own: what the goroutine did last shows when the next one is chosen, without it.
-    a.ended = true;
-    lone_yields_ = 0;
     drop_watches(static_cast<std::uint32_t>(gp->goid));
     if (!watches_.empty()) ask(gp);
+    a.ended = true;
+    lone_yields_ = 0;
     return;
   }
   if (!watches_.empty()) ask(gp);
@@ -408,6 +410,7 @@ void engine::set_failure(std::uint32_t who, failure_kind kind, std::string text)
   result_.text = std::move(text);
 }
 
+// The stack is left as it is: what the arguments hold has been moved away, or it would be lost.
 void engine::fail(g* gp, failure_kind kind, std::string text, std::exception_ptr cause) {
   set_failure(static_cast<std::uint32_t>(gp->goid), kind, std::move(text));
   result_.cause = std::move(cause);
@@ -475,7 +478,10 @@ void engine::ask(g* gp) {
     }
     asking_ = false;
     mp->in_runtime.store(1, relaxed);
-    if (thrown != nullptr) fail(gp, failure_kind::exception, "in \"" + w.what + "\": " + describe(thrown), thrown);
+    if (thrown != nullptr) {
+      std::string text = "in \"" + w.what + "\": " + describe(thrown);
+      fail(gp, failure_kind::exception, std::move(text), std::move(thrown));
+    }
     if (!good) fail(gp, failure_kind::always, w.what);
   }
 }
@@ -489,13 +495,18 @@ void engine::drop_watches(std::uint32_t owner) {
   }
 }
 
-void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t within, const std::string& what) {
+void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t within, std::string_view what) {
   const std::int64_t deadline = within < INT64_MAX - now ? now + within : INT64_MAX;
   while (!holds(pred)) {
-    if (now >= deadline) fail(gp, failure_kind::eventually, what);
-    enter_and_park inside(gp, op::poll);
-    drain();
-    if (!runnable_.empty()) continue;
+    {
+      enter_and_park inside(gp, op::poll);
+      drain();
+    }
+    // All that can happen at the time of the deadline is in time.
+    if (!runnable_.empty() && now <= deadline) continue;
+    if (holds(pred)) return;
+    if (now >= deadline) fail(gp, failure_kind::eventually, std::string(what));
+    enter_and_park inside(gp);
     std::int64_t until = deadline;
     for (const sleeper& s : sleepers_) until = std::min(until, s.until);
     sleep(this, gp, until);

@@ -104,7 +104,7 @@ class engine : public exploration {
   [[noreturn]] void fail(g* gp, v0::sim::failure_kind kind, std::string text, std::exception_ptr cause = {});
   void settle(g* gp);
   void watch(g* gp, v0::detail::program pred, bool (*holds)(void*), void (*drop)(void*), std::string what);
-  void wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t within, const std::string& what);
+  void wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t within, std::string_view what);
   bool buggify(const std::string& name, double p);
   std::int64_t since_start() const;
 

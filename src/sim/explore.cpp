@@ -503,7 +503,7 @@ void sim_watch(program pred, bool (*holds)(void*), void (*drop)(void*), text wha
 }
 
 void sim_wait(void* pred, bool (*holds)(void*), std::int64_t within, text what) {
-  engine_for("eventually").wait_until(rt::getg(), pred, holds, within, std::string(what.data, what.size));
+  engine_for("eventually").wait_until(rt::getg(), pred, holds, within, {what.data, what.size});
 }
 
 }  // namespace detail
