@@ -260,6 +260,7 @@ void engine::on_point(g* gp, op what, const void* object) {
          std::string("the predicate of sim::always has called the runtime: ") + describe(what, 0));
   }
   actor& a = of(gp);
+  const bool polls = is_yield(what) && is_yield(a.what);
   a.what = what;
   a.object = object;
   a.object_number = object == nullptr ? 0 : objects_.number(object);
@@ -280,7 +281,9 @@ void engine::on_point(g* gp, op what, const void* object) {
   const auto index = static_cast<std::uint32_t>(gp->goid - 1);
   actors_[index].yielded = is_yield(what);
   if (is_yield(what)) {
-    if (orders_.strategy != nullptr) orders_.strategy->yielded(index + 1);
+    // One yield may as well mark a place where others can come between; that is no reason to put it last. Two in a row
+    // are a loop.
+    if (polls && orders_.strategy != nullptr) orders_.strategy->yielded(index + 1);
     if (++lone_yields_ >= idle_yields) pass_time();
   }
   runnable_.push_back(index);
