@@ -17,9 +17,13 @@ void step(op what, const void* object) {
     door_out(gp->m);
     return;
   }
-  mutex_guard guard(the_process.explore_lock);
-  exploration* by = the_process.explorer;
-  if (by != nullptr && by->touched(by, object)) {
+  bool explored = false;
+  {
+    mutex_guard guard(the_process.explore_lock);
+    exploration* by = the_process.explorer;
+    explored = by != nullptr && by->touched(by, object);
+  }
+  if (explored) {
     throw error(std::string("weft::sim: a ") + (gp == nullptr ? "plain thread" : "goroutine of another runtime") +
                 " has called " + to_text(what) + " of an object that an exploration uses");
   }

@@ -89,16 +89,22 @@ std::uint32_t engine::object_table::find(const void* object) const {
 
 std::uint32_t engine::object_table::number(const void* object) {
   if (const std::uint32_t known = find(object)) return known;
+  if (2 * (used_ + 1) > slots_.size()) grow();
   mutex_guard guard(the_process.explore_lock);
-  if (2 * (used_ + 1) > slots_.size()) {
-    std::vector<slot> old(2 * slots_.size());
-    old.swap(slots_);
-    for (const slot& s : old) {
-      if (s.round == round_) slots_[place_of(s.object)] = s;
-    }
-  }
   slots_[place_of(object)] = {object, ++used_, round_};
   return used_;
+}
+
+// malloc and free outside of the lock.
+void engine::object_table::grow() {
+  object_table larger;
+  larger.round_ = round_;
+  larger.slots_.resize(2 * slots_.size());
+  for (const slot& s : slots_) {
+    if (s.round == round_) larger.slots_[larger.place_of(s.object)] = s;
+  }
+  mutex_guard guard(the_process.explore_lock);
+  slots_.swap(larger.slots_);
 }
 
 void engine::object_table::clear() {

@@ -150,6 +150,7 @@ class engine : public exploration {
       std::uint32_t round = 0;
     };
     std::size_t place_of(const void* object) const;
+    void grow();
     std::vector<slot> slots_ = std::vector<slot>(64);
     std::uint32_t used_ = 0;
     std::uint32_t round_ = 1;

@@ -138,16 +138,17 @@ TEST(sim_time, a_hog_cannot_starve_a_waiter_in_any_schedule) {
 
 TEST(sim_strategies, each_takes_many_ways_through_a_program) {
   const auto distinct = [](sim::strategy s) {
-    return sim::explore({.runs = 200, .strategy = s}, [] {
-             wait_group all;
-             for (int i = 0; i < 3; ++i) {
-               all.go([] {
-                 yield();
-                 yield();
-               });
-             }
-             all.wait();
-           })
+    return sim::explore({.runs = 200, .strategy = s},
+                        [] {
+                          wait_group all;
+                          for (int i = 0; i < 3; ++i) {
+                            all.go([] {
+                              yield();
+                              yield();
+                            });
+                          }
+                          all.wait();
+                        })
         .distinct;
   };
   EXPECT_EQ(distinct(sim::strategy::round_robin), 1);
