@@ -287,7 +287,10 @@ explored_runtime::explored_runtime(exploration* by) {
 }
 
 explored_runtime::~explored_runtime() {
+  // The exceptions of the thread are as they should be, between runs; and one may be on its way through here.
+  const eh_globals now = *m_->eh;
   unminit(m_);
+  *m_->eh = now;
   // The m may live again in another runtime, and keeps only its generation.
   m_->revoke.store(m_->revoke.load(relaxed) & ~revoke_state, relaxed);
   if (m_->p == nullptr) acquirep(m_, &m_->rt->allp[0]);
