@@ -169,6 +169,8 @@ void engine::begin(const orders& o) {
   asking_ = false;
   main_returned_ = false;
   now = start_of_time;
+  // The scheduler's own choices that are left decide nothing that can be seen; they repeat all the same.
+  rt_.the_m()->choose.seed(o.seed);
 }
 
 void engine::main_body(void* self) {

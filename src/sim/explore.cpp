@@ -377,18 +377,21 @@ class session {
     choice_list kept = r.choices;
     const result all = run_choices(kept, true);
     std::uint32_t tries = 1;
+    std::uint64_t steps = all.steps;
+    const auto affordable = [&] { return tries < max_tries && steps < max_steps_to_minimize; };
     if (!same_failure(r, all))
       throw_failure(seed, r, r.choices, replay, extra + "; not minimized: its choices alone do not lead to it");
     result best = all;
-    for (std::size_t part = (kept.size() + 1) / 2; part != 0 && !kept.empty() && tries < max_tries;) {
+    for (std::size_t part = (kept.size() + 1) / 2; part != 0 && !kept.empty() && affordable();) {
       bool helped = false;
-      for (std::size_t at = 0; at < kept.size() && tries < max_tries;) {
+      for (std::size_t at = 0; at < kept.size() && affordable();) {
         choice_list fewer;
         for (std::size_t i = 0; i < kept.size(); ++i) {
           if (i < at || i >= at + part) fewer.push_back(kept[i]);
         }
         ++tries;
         result now = run_choices(fewer, true);
+        steps += now.steps;
         if (same_failure(r, now) && now.choices.size() < kept.size()) {
           kept = now.choices;  // without those that no longer fit
           best = std::move(now);
@@ -433,7 +436,9 @@ class session {
 
   static std::string quoted(const std::string& s) { return s.find('!') == std::string::npos ? s : "'" + s + "'"; }
 
+  // Not a time: the result must be the same on every machine. Some seconds at most.
   static constexpr std::uint32_t max_tries = 3000;
+  static constexpr std::uint64_t max_steps_to_minimize = 10'000'000;
 
   options options_;
   program program_;

@@ -1,4 +1,5 @@
 // What an exploration finds, and what it calls it.
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -42,6 +43,110 @@ TEST(sim, a_failed_check_is_found) {
   ASSERT_TRUE(f);
   EXPECT_EQ(f->kind(), failure_kind::check);
   EXPECT_TRUE(contains(f->what(), "check failed in goroutine 1 (main): no update is lost")) << f->what();
+}
+
+// What comes after an operation that lets others go on is not one with it.
+TEST(sim, others_may_come_between_an_operation_that_frees_them_and_what_follows) {
+  const auto seen_both_ways = [](auto body) {
+    bool first = false, last = false;
+    sim::explore({.runs = 200, .check_determinism = false}, [&] { (body() ? first : last) = true; });
+    return first && last;
+  };
+  EXPECT_TRUE(seen_both_ways([] {
+    int x = 0;
+    bool before = false;
+    semaphore done(0);
+    go([&] {
+      before = x == 0;
+      done.release();
+    });
+    x = 1;
+    done.acquire();
+    return before;
+  })) << "go";
+  EXPECT_TRUE(seen_both_ways([] {
+    int x = 0;
+    bool before = false;
+    semaphore s(0), done(0);
+    go([&] {
+      s.acquire();
+      before = x == 0;
+      done.release();
+    });
+    s.release();
+    x = 1;
+    done.acquire();
+    return before;
+  })) << "release";
+  EXPECT_TRUE(seen_both_ways([] {
+    int x = 0;
+    bool before = false;
+    mutex m;
+    semaphore done(0);
+    m.lock();
+    go([&] {
+      m.lock();
+      before = x == 0;
+      m.unlock();
+      done.release();
+    });
+    m.unlock();
+    x = 1;
+    done.acquire();
+    return before;
+  })) << "unlock";
+  EXPECT_TRUE(seen_both_ways([] {
+    int x = 0;
+    bool before = false;
+    wait_group wg;
+    semaphore done(0);
+    wg.add(1);
+    go([&] {
+      wg.wait();
+      before = x == 0;
+      done.release();
+    });
+    wg.done();
+    x = 1;
+    done.acquire();
+    return before;
+  })) << "done";
+}
+
+// A counter is read before the operation and written after it: an update is lost only if another goroutine ran in it.
+TEST(sim, every_operation_is_a_point) {
+  const auto is_a_point = [](auto operation) {
+    bool lost = false;
+    sim::explore({.runs = 300, .check_determinism = false}, [&] {
+      int n = 0;
+      wait_group both;
+      semaphore s(2);
+      mutex m;
+      wait_group wg;
+      for (int i = 0; i < 2; ++i) {
+        both.go([&] {
+          const int seen = n;
+          operation(s, m, wg);
+          n = seen + 1;
+        });
+      }
+      both.wait();
+      lost = lost || n == 1;
+    });
+    return lost;
+  };
+  EXPECT_FALSE(is_a_point([](semaphore&, mutex&, wait_group&) {}));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { yield(); }));
+  EXPECT_TRUE(is_a_point([](semaphore& s, mutex&, wait_group&) { s.acquire(); }));
+  EXPECT_TRUE(is_a_point([](semaphore& s, mutex&, wait_group&) { static_cast<void>(s.try_acquire()); }));
+  EXPECT_TRUE(is_a_point([](semaphore& s, mutex&, wait_group&) { s.release(); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex& m, wait_group&) { static_cast<void>(m.try_lock()); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex& m, wait_group&) { const std::lock_guard hold(m); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group& wg) { wg.add(1); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group& wg) { wg.wait(); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { blocking([] {}); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { sleep(0s); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { go([] {}); }));
 }
 
 TEST(sim, a_deadlock_names_waits_holders_and_where_goroutines_come_from) {

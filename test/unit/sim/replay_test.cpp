@@ -1,6 +1,8 @@
 // A failure again: by seed, by choices, in another process, after an edit; and with fewer switches.
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
+#include <vector>
 
 #include "support/replay.hpp"
 #include "unit/sim/exploring.hpp"
@@ -72,16 +74,25 @@ TEST(sim_replay, the_same_options_make_the_same_runs) {
 
 // Byte for byte, with the addresses of everything elsewhere.
 TEST(sim_replay, another_process_prints_the_same_report) {
-  if (std::getenv("SIM_TEST_CHILD") != nullptr) {
-    const auto f = failure_of({.minimize = true}, lock_order);
+  if (const char* number = std::getenv("SIM_TEST_CHILD")) {
+    // The heap, too, looks different in the other child.
+    std::vector<std::unique_ptr<char[]>> noise;
+    for (int i = 0; i < 1000 * std::atoi(number); ++i) noise.push_back(std::make_unique<char[]>(16 + i % 100));
+    const auto f = failure_of({.minimize = true}, [] {
+      const auto first = std::make_unique<mutex>();
+      first->lock();
+      first->unlock();
+      lock_order();
+    });
+    ASSERT_TRUE(f);
     std::string text = f->what();
     text.erase(text.find("  replay: "), text.find('\n', text.find("  replay: ")) - text.find("  replay: "));
     std::printf("<<%s%s>>", text.c_str(), f->schedule().c_str());
     return;
   }
-  const auto child = [] {
-    const std::string command =
-        "SIM_TEST_CHILD=1 '" + executable() + "' --gtest_filter=sim_replay.another_process_prints_the_same_report 2>&1";
+  const auto child = [](int number) {
+    const std::string command = "SIM_TEST_CHILD=" + std::to_string(number) + " '" + executable() +
+                                "' --gtest_filter=sim_replay.another_process_prints_the_same_report 2>&1";
     std::string out;
     FILE* pipe = ::popen(command.c_str(), "r");
     for (int c; pipe != nullptr && (c = std::fgetc(pipe)) != EOF;) out += static_cast<char>(c);
@@ -90,7 +101,7 @@ TEST(sim_replay, another_process_prints_the_same_report) {
     return begin == std::string::npos || end == std::string::npos ? "no report: " + out
                                                                   : out.substr(begin, end - begin);
   };
-  const std::string one = child(), two = child();
+  const std::string one = child(1), two = child(2);
   EXPECT_TRUE(contains(one, "deadlock!")) << one;
   EXPECT_EQ(one, two);
 }
@@ -111,6 +122,25 @@ TEST(sim_replay, the_variable_repeats_one_run_only) {
   }
   const variable set("WEFT_SIM_SEED", "sim:");
   EXPECT_EQ(sim::explore([] {}).runs, 1);
+}
+
+TEST(sim_replay, the_trace_prints_each_step_as_it_is_taken) {
+  const variable set("WEFT_SIM_TRACE", "1");
+  testing::internal::CaptureStderr();
+  sim::run("sim:", [] {
+    semaphore s(0);
+    go({.name = "worker"}, [&] { s.release(); });
+    s.acquire();
+  });
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "weft::sim: step 1: goroutine 1: starts\n"
+            "weft::sim: step 2: goroutine 1: go\n"
+            "weft::sim: step 3: goroutine 1: goes on\n"
+            "weft::sim: step 4: goroutine 1: semaphore acquire #1\n"
+            "weft::sim: step 5: goroutine 2 (worker): starts\n"
+            "weft::sim: step 6: goroutine 2 (worker): semaphore release #1\n"
+            "weft::sim: step 7: goroutine 2 (worker): goes on\n"
+            "weft::sim: step 8: goroutine 1: woken from semaphore acquire #1\n");
 }
 
 TEST(sim_replay, another_programs_seed_is_told_apart) {
