@@ -3,6 +3,8 @@
 //   run_main ─▶ process (once: arenas, handlers) ─▶ sched, Ps ─▶ m0 = this thread, g0 = its stack, P0
 //            ─▶ newproc(main) ─▶ mstart(m0) ─▶ … ─▶ the last goroutine has ended: every M goes home
 //            ─▶ threads joined, foreign wakers gone ─▶ memory to the process
+#include <cxxabi.h>
+
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -293,15 +295,16 @@ explored_runtime::~explored_runtime() {
   *m_->eh = now;
   // The m may live again in another runtime, and keeps only its generation.
   m_->revoke.store(m_->revoke.load(relaxed) & ~revoke_state, relaxed);
-  if (m_->p == nullptr) acquirep(m_, &m_->rt->allp[0]);
+  sched_t* rt = m_->rt;
   releasep(m_);
+  rt->attention.store(attention_done, relaxed);
   the_process.runtimes.fetch_sub(1, relaxed);
+  if constexpr (checked) world::check_at_end(rt);
   delete static_cast<runtime*>(runtime_);
 }
 
 void explored_runtime::run(void (*body)(void*), void* arg) {
   const eh_globals mine = *m_->eh;
-  if (m_->p == nullptr) acquirep(m_, &m_->rt->allp[0]);
   p* pp = m_->p;
   // Numbers are the run's own: 1 is main, and nothing depends on what ran before.
   pp->goid_next = 1;
@@ -315,6 +318,8 @@ void explored_runtime::run(void (*body)(void*), void* arg) {
   setg(nullptr);
   m_->curg = nullptr;
   *m_->eh = mine;
+  // Home without the P, as any M; but what the run has left behind is in it.
+  acquirep(m_, pp);
 }
 
 void explored_runtime::abandon(g* gp) {
@@ -338,17 +343,18 @@ void explored_runtime::abandon(g* gp) {
     gp->name = nullptr;
   }
   gp->flags = 0;
-  p* pp = &m_->rt->allp[0];
+  p* pp = m_->p;
   if (stack* st = gp->stack) {
     gp->stack = nullptr;
     free_stack(pp, st);
   }
+  bump(pp->ended);
   gfput(pp, gp);
 }
 
 g* explored_runtime::take_queued() {
   sched_t* rt = m_->rt;
-  p* pp = &rt->allp[0];
+  p* pp = m_->p;
   if (g* gp = pp->q.take_next()) return gp;
   if (g* gp = pp->q.take()) return gp;
   if (rt->runq_size.load(relaxed) == 0) return nullptr;
@@ -359,7 +365,7 @@ g* explored_runtime::take_queued() {
 }
 
 std::uint64_t explored_runtime::alive() const {
-  const p& pp = m_->rt->allp[0];
+  const p& pp = *m_->p;
   return pp.created.load(relaxed) - pp.ended.load(relaxed);
 }
 
