@@ -7,3 +7,4 @@
 #include "weft/run.hpp"
 #include "weft/sync.hpp"
 #include "weft/this_goroutine.hpp"
+#include "weft/time.hpp"

@@ -50,7 +50,7 @@ class pct : public random_walk {
   void begin(std::uint64_t seed) override {
     random_walk::begin(seed);
     // The length of a run is not known before it has ended: the longest seen so far stands for it.
-    longest_ = std::max(longest_, steps_);
+    longest_ = expected_ != 0 ? expected_ : std::max(longest_, steps_);
     steps_ = 0;
     floor_ = 0;
     priority_.clear();
@@ -59,6 +59,8 @@ class pct : public random_walk {
       change_.push_back({1 + random_.below(std::max(longest_, 1u)), static_cast<std::int64_t>(depth_ - i)});
     }
   }
+
+  void expect(std::uint32_t picks) override { expected_ = picks; }
 
   std::uint32_t pick(std::span<const candidate> enabled, std::uint32_t) override {
     std::uint32_t best = top(enabled);
@@ -106,6 +108,7 @@ class pct : public random_walk {
 
   std::uint32_t depth_;
   std::uint32_t longest_ = 32;
+  std::uint32_t expected_ = 0;
   std::uint32_t steps_ = 0;
   std::int64_t floor_ = 0;
   std::vector<std::int64_t> priority_;

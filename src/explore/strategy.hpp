@@ -57,6 +57,9 @@ class strategy {
   virtual ~strategy() = default;
   // A new run. What the strategy learned about the length of runs it keeps.
   virtual void begin(std::uint64_t seed) = 0;
+  // Before begin(): the run is taken to have so many picks among two or more, and nothing learned counts. So a run
+  // depends on its seed and this number only.
+  virtual void expect(std::uint32_t picks) { static_cast<void>(picks); }
   // An index into `enabled`, which is not empty. `current`: the index of the actor that ran last, or nobody.
   virtual std::uint32_t pick(std::span<const candidate> enabled, std::uint32_t current) = 0;
   // In [0, n).

@@ -22,6 +22,7 @@ struct sched_t;
 inline constexpr std::uint32_t revoke_none = 0;     // the M keeps its P
 inline constexpr std::uint32_t revoke_pending = 1;  // a revoker looks whether it may have the P
 inline constexpr std::uint32_t revoke_done = 2;     // the P is gone; the goroutine is detached
+inline constexpr std::uint32_t revoke_explore = 3;  // for ever, in an exploration: each entry is a scheduling point
 inline constexpr std::uint32_t revoke_state = 3;    // mask
 inline constexpr std::uint32_t revoke_generation = 4;
 

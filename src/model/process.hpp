@@ -17,6 +17,8 @@ namespace weft::rt {
 
 inline constexpr std::size_t gqueue_block_bytes = (sizes::global_block + 1) * sizeof(void*);
 
+struct exploration;  // sched/exploration.hpp
+
 struct process {
   stack_arenas stacks;
   raw_slab gs{sizeof(g)};
@@ -29,6 +31,9 @@ struct process {
   m* mfree = nullptr;
   void* qfree = nullptr;  // blocks of global queues at rest
   bool booted = false;    // the parts that need the system are set up
+
+  mutex explore_lock;               // what follows, and the set of objects that it has touched
+  exploration* explorer = nullptr;  // the one exploration of the process
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};

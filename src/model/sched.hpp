@@ -18,10 +18,21 @@ namespace weft::rt {
 // Reasons to leave the short paths and look around in schedule(); zero in an undisturbed run.
 inline constexpr std::uint32_t attention_main_returned = 1;  // count goroutines: the last one out ends the runtime
 inline constexpr std::uint32_t attention_done = 2;           // no goroutine is left: Ms go home
+inline constexpr std::uint32_t attention_explore = 4;        // for ever, in an exploration: it decides who runs
+
+struct exploration;  // sched/exploration.hpp
+
+// Who hears of it when the holder of a P has started a goroutine.
+enum class new_work : std::uint8_t {
+  nobody,       // the only P is the caller's: there is none to wake a thread for
+  threads,      // wakep
+  exploration,  // in which the new goroutine may go first
+};
 
 struct sched_t {
   // ---- fixed after boot
   std::uint32_t nprocs = 0;
+  new_work tell = new_work::nobody;
   p* allp = nullptr;  // array of nprocs
   std::uint32_t max_threads = 0;
   std::uint8_t default_stack_class = 0;
@@ -29,6 +40,7 @@ struct sched_t {
   std::int64_t spin_ns = 0;
   std::int64_t start_time = 0;
   bool exit_with_main = false;
+  exploration* explore = nullptr;  // who decides instead of the scheduler
   rt::knobs knobs;
 
   // ---- read on every path

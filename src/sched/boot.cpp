@@ -3,6 +3,8 @@
 //   run_main ─▶ process (once: arenas, handlers) ─▶ sched, Ps ─▶ m0 = this thread, g0 = its stack, P0
 //            ─▶ newproc(main) ─▶ mstart(m0) ─▶ … ─▶ the last goroutine has ended: every M goes home
 //            ─▶ threads joined, foreign wakers gone ─▶ memory to the process
+#include <cxxabi.h>
+
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -15,6 +17,7 @@
 #include "base/print.hpp"
 #include "base/wires.hpp"
 #include "os/sys.hpp"
+#include "sched/exploration.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
 #include "sched/world.hpp"
@@ -35,6 +38,7 @@ constinit atomic<std::terminate_handler> previous_terminate{nullptr};
 void on_terminate() {
   g* gp = getg();
   if (gp != nullptr && (gp->flags & g_is_g0) == 0) {
+    if (gp->rt->explore != nullptr) gp->rt->explore->uncaught(gp->rt->explore, gp);  // does not return
     wires.uncaught(gp);
     os::abort_process();
   }
@@ -98,12 +102,19 @@ struct main_entry {
   }
 };
 
+struct explored_main {
+  void (*body)(void*);
+  void* arg;
+  void operator()() const { body(arg); }
+};
+
 // One runtime: what it is made of, and how it goes.
 class runtime {
  public:
   runtime(const options& o, const knobs& k) {
     rt_.nprocs = static_cast<std::uint32_t>(o.procs != 0 ? o.procs : os::cpu_count());
     if (rt_.nprocs > sizes::max_procs) rt_.nprocs = sizes::max_procs;
+    if (rt_.nprocs != 1) rt_.tell = new_work::threads;
     rt_.max_threads = static_cast<std::uint32_t>(o.max_threads);
     rt_.default_stack_class = checked_stack_class(o.stack_size);
     rt_.exit_with_main = o.on_main_return == main_return::exit;
@@ -139,21 +150,29 @@ class runtime {
   }
 
   // Newproc(main): refuses cleanly, before any thread exists, when there is no stack for it.
-  void start_main(const main_entry& body) {
+  void start_main(const main_entry& body) { start(body, main_stack_class()); }
+  void start_explored(const explored_main& body) { start(body, explored_class_); }
+
+  template <class Body>
+  void start(const Body& body, std::uint8_t stack_class) {
     g* gp = gfget(m0_);
     if (gp == nullptr) refused(12, "a goroutine");
-    using entry = v0::detail::entry_of<main_entry, const main_entry&>;
-    entry::ops.construct(gp->closure, const_cast<main_entry*>(&body));
-    gp->stack_class = main_stack_class();
-    int err = 0;
-    stack* st = the_process.stacks.get(gp->stack_class, &err);
-    if (st == nullptr) {
-      gfput(m0_->p, gp);
-      line text;
-      text.text("weft: the main goroutine's stack of ").bytes(stack_class_bytes[gp->stack_class]).text(" was refused");
-      throw std::system_error(err, std::generic_category(), text.c_str());
+    using entry = v0::detail::entry_of<Body, const Body&>;
+    entry::ops.construct(gp->closure, const_cast<Body*>(&body));
+    gp->stack_class = stack_class;
+    if (m0_->p->stacks[stack_class] == nullptr) {
+      int err = 0;
+      stack* st = the_process.stacks.get(gp->stack_class, &err);
+      if (st == nullptr) {
+        gfput(m0_->p, gp);
+        line text;
+        text.text("weft: the main goroutine's stack of ")
+            .bytes(stack_class_bytes[gp->stack_class])
+            .text(" was refused");
+        throw std::system_error(err, std::generic_category(), text.c_str());
+      }
+      free_unused_stack(st);
     }
-    free_unused_stack(st);
     launch(m0_, gp, &entry::ops, &m0_->g0, nullptr);
   }
 
@@ -225,9 +244,11 @@ class runtime {
   sched_t rt_;
   m* m0_ = nullptr;
   std::size_t allp_bytes_ = 0;
+  const std::uint8_t explored_class_ = main_stack_class();
 
  public:
   sched_t* sched() { return &rt_; }
+  m* first_m() { return m0_; }
 };
 
 void check_options(const options& o) {
@@ -241,7 +262,122 @@ void check_options(const options& o) {
   }
 }
 
+// Destroys what is left of exceptions that the goroutine had caught when it was given up.
+void drop_caught(m* mp) {
+  while (mp->eh->caught != nullptr) __cxxabiv1::__cxa_end_catch();
+  mp->eh->uncaught = 0;
+}
+
 }  // namespace
+
+explored_runtime::explored_runtime(exploration* by) {
+  options o = options::from_env();
+  o.procs = 1;
+  check_options(o);
+  knobs k;
+  boot_process(k);
+  auto* r = new runtime(o, k);
+  runtime_ = r;
+  m_ = r->first_m();
+  the_process.runtimes.fetch_add(1, relaxed);
+  sched_t* rt = r->sched();
+  rt->explore = by;
+  rt->tell = new_work::exploration;
+  rt->attention.store(attention_explore, relaxed);
+  m_->revoke.store((m_->revoke.load(relaxed) & ~revoke_state) | revoke_explore, relaxed);
+  minit(m_);
+}
+
+explored_runtime::~explored_runtime() {
+  // The exceptions of the thread are as they should be, between runs; and one may be on its way through here.
+  const eh_globals now = *m_->eh;
+  unminit(m_);
+  *m_->eh = now;
+  // The m may live again in another runtime, and keeps only its generation.
+  m_->revoke.store(m_->revoke.load(relaxed) & ~revoke_state, relaxed);
+  sched_t* rt = m_->rt;
+  releasep(m_);
+  rt->attention.store(attention_done, relaxed);
+  the_process.runtimes.fetch_sub(1, relaxed);
+  if constexpr (checked) world::check_at_end(rt);
+  delete static_cast<runtime*>(runtime_);
+}
+
+void explored_runtime::run(void (*body)(void*), void* arg) {
+  const eh_globals mine = *m_->eh;
+  p* pp = m_->p;
+  // Numbers are the run's own: 1 is main, and nothing depends on what ran before.
+  pp->goid_next = 1;
+  pp->goid_end = ~std::uint64_t{0};
+  pp->created.store(0, relaxed);
+  pp->ended.store(0, relaxed);
+  static_cast<runtime*>(runtime_)->start_explored(explored_main{body, arg});
+  m_->in_runtime.store(1, relaxed);
+  setg(&m_->g0);
+  weft_call_saving(&m_->leave, schedule, m_);
+  setg(nullptr);
+  m_->curg = nullptr;
+  *m_->eh = mine;
+  // Home without the P, as any M; but what the run has left behind is in it.
+  acquirep(m_, pp);
+}
+
+void explored_runtime::abandon(g* gp) {
+  if (sudog* sg = gp->waiting; sg != nullptr && gp->status.get() == status::waiting) {
+    sema_bucket& b = the_process.semas.bucket(sg->addr);
+    mutex_guard guard(b.lock);
+    if (sg->queued) b.remove(sg);
+  }
+  const eh_globals mine = *m_->eh;
+  *m_->eh = gp->eh;
+  drop_caught(m_);
+  *m_->eh = mine;
+  gp->eh = eh_globals{};
+  gp->waiting = nullptr;
+  gp->on_list = false;
+  gp->entry = nullptr;
+  gp->m = nullptr;
+  gp->status.set(gp->status.get(), status::dead);
+  if ((gp->flags & g_named) != 0) {
+    std::free(gp->name);
+    gp->name = nullptr;
+  }
+  gp->flags = 0;
+  p* pp = m_->p;
+  if (stack* st = gp->stack) {
+    gp->stack = nullptr;
+    free_stack(pp, st);
+  }
+  bump(pp->ended);
+  gfput(pp, gp);
+}
+
+g* explored_runtime::take_queued() {
+  sched_t* rt = m_->rt;
+  p* pp = m_->p;
+  if (g* gp = pp->q.take_next()) return gp;
+  if (g* gp = pp->q.take()) return gp;
+  if (rt->runq_size.load(relaxed) == 0) return nullptr;
+  mutex_guard guard(rt->lock);
+  g* gp = rt->runq.pop_front();
+  rt->runq_size.store(rt->runq.size(), relaxed);
+  return gp;
+}
+
+std::uint64_t explored_runtime::alive() const {
+  const p& pp = *m_->p;
+  return pp.created.load(relaxed) - pp.ended.load(relaxed);
+}
+
+void leave_for_good(g* gp) {
+  m* mp = gp->m;
+  drop_caught(mp);
+  mp->in_runtime.store(1, relaxed);
+  mp->after = nullptr;
+  switch_to(mp, &mp->scrap, nullptr, &mp->g0);
+  fatal("sched: a goroutine that was left for good was continued");
+}
+
 }  // namespace weft::rt
 
 namespace weft {
@@ -250,7 +386,12 @@ namespace detail {
 
 void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_status)(void*), void* result) {
   using namespace weft::rt;
-  if (getg() != nullptr) throw error("weft::run called inside a goroutine: a runtime is running on this thread");
+  if (g* gp = getg()) {
+    if (gp->rt->explore != nullptr) {
+      throw error("weft::run called inside an exploration: its body is the main goroutine of a runtime already");
+    }
+    throw error("weft::run called inside a goroutine: a runtime is running on this thread");
+  }
   check_options(o);
   knobs k;
   char message[1000];

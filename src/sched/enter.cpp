@@ -57,7 +57,7 @@ void rejoin(g* gp, m* mp) {
 
 }  // namespace
 
-m* enter_slow(g* gp) {
+m* enter_slow(g* gp, op what, const void* object) {
   m* mp = gp->m;
   noise(noise_at::revoke_seen);
   for (;;) {
@@ -71,6 +71,7 @@ m* enter_slow(g* gp) {
         if (mp->revoke.compare_exchange_strong(word, none, acq_rel, relaxed)) return mp;
         break;
       }
+      case revoke_explore: gp->rt->explore->point(gp->rt->explore, gp, what, object); return mp;
       default:
         if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
         rejoin(gp, mp);
@@ -92,7 +93,8 @@ blocking_scope::blocking_scope() : g_(nullptr) {
   g* gp = getg();
   if (gp == nullptr) return;
   g_ = gp;
-  enter inside(gp);
+  enter inside(gp, op::blocking);
+  if (gp->rt->explore != nullptr) return;  // inline: whoever could run meanwhile may do so before and after
   m* mp = gp->m;
   p* pp = releasep(mp);
   mp->oldp = pp;
@@ -104,7 +106,7 @@ blocking_scope::blocking_scope() : g_(nullptr) {
 
 blocking_scope::~blocking_scope() {
   using namespace weft::rt;
-  if (g_ != nullptr) enter inside(static_cast<g*>(g_));
+  if (g_ != nullptr) enter inside(static_cast<g*>(g_), op::back);
 }
 
 }  // namespace detail

@@ -24,22 +24,24 @@
 #include "base/atomic.hpp"
 #include "base/check.hpp"
 #include "model/m.hpp"
+#include "sched/exploration.hpp"
 
 namespace weft::rt {
 
 // E3 found a word that is not `none`: undoes a pending one, or waits until the goroutine has a P again. Returns the
-// M, which is still the same: the goroutine is tied to it meanwhile.
-m* enter_slow(g* gp);
+// M, which is still the same: the goroutine is tied to it meanwhile. In an exploration: the scheduling point before
+// `what`, and the M is the only one there is.
+m* enter_slow(g* gp, op what, const void* object);
 
-// E1 to E3.
-inline m* door_in(g* gp) {
+// E1 to E3. What the caller is about to do is of interest to the slow path only, and costs nothing on this one.
+inline m* door_in(g* gp, op what = op::none, const void* object = nullptr) {
   m* mp = gp->m;
   if constexpr (checked) invariant(mp->in_runtime.load(relaxed) == 0, "sched: the runtime is entered from inside");
   mp->in_runtime.store(1, relaxed);  // order: enter.door
   compiler_barrier();
   // order: enter.door
   if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
-    return enter_slow(gp);
+    return enter_slow(gp, what, object);
   return mp;
 }
 
@@ -53,7 +55,7 @@ inline void door_out(m* mp) {
 // what the runtime calls from inside is another function than what users call.
 class enter {
  public:
-  explicit enter(g* gp) : mp_(door_in(gp)) {}
+  explicit enter(g* gp, op what = op::none) : mp_(door_in(gp, what)) {}
   ~enter() { door_out(mp_); }
   enter(const enter&) = delete;
   enter& operator=(const enter&) = delete;
@@ -65,7 +67,7 @@ class enter {
 // The scope of one that may park: it leaves by the m that the goroutine is on at the end.
 class enter_and_park {
  public:
-  explicit enter_and_park(g* gp) : gp_(gp) { door_in(gp); }
+  explicit enter_and_park(g* gp, op what = op::none) : gp_(gp) { door_in(gp, what); }
   ~enter_and_park() { door_out(gp_->m); }
   enter_and_park(const enter_and_park&) = delete;
   enter_and_park& operator=(const enter_and_park&) = delete;

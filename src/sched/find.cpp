@@ -4,6 +4,7 @@
 #include "base/noise.hpp"
 #include "os/sys.hpp"
 #include "sched/dispatch.hpp"
+#include "sched/exploration.hpp"
 #include "sched/sched.hpp"
 
 namespace weft::rt {
@@ -97,12 +98,15 @@ g* find_runnable(m* mp, bool& inherit) {
   sched_t* rt = mp->rt;
   for (;;) {
     inherit = false;
-    if (ended(rt)) {
-      if (mp->spinning) {
-        mp->set_spinning(false);
-        end_spinning(spin(rt));
+    if (rt->attention.load(acquire) != 0) [[unlikely]] {
+      if (rt->explore != nullptr) return rt->explore->next(rt->explore, mp);
+      if (ended(rt)) {
+        if (mp->spinning) {
+          mp->set_spinning(false);
+          end_spinning(spin(rt));
+        }
+        return nullptr;
       }
-      return nullptr;
     }
     if (mp->p == nullptr) fatal("sched: find_runnable without a P");
 

@@ -59,7 +59,7 @@ m* run_closure(g* gp) {
   gp->entry = nullptr;
   door_out(gp->m);
   ops->run(gp->closure);
-  return door_in(gp);
+  return door_in(gp, op::end);
 }
 
 // gp is over. Its g can be reused from here on, by this P first.
@@ -129,6 +129,7 @@ void free_stack(p* pp, stack* st) {
 // because its creator has not ended.
 // order: rt.last (bury, find_runnable)
 bool end_if_last(sched_t* rt) {
+  if (rt->explore != nullptr) return false;  // it knows by itself, and the runtime stays
   std::uint64_t ended = 0;
   std::uint64_t created = 0;
   for (std::uint32_t i = 0; i < rt->nprocs; ++i) ended += rt->allp[i].ended.load(acquire);

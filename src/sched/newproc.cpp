@@ -103,6 +103,15 @@ void gfput_slow(p* pp) {
   rt->ngfree.store(rt->ngfree.load(relaxed) + sizes::gfree_high - sizes::gfree_low, relaxed);
 }
 
+[[gnu::noinline]] void tell_of_new_work(m* mp) {
+  sched_t* rt = mp->rt;
+  if (rt->tell == new_work::threads) {
+    wakep(rt);
+  } else if (mp->curg != nullptr) {  // null: boot starts main
+    rt->explore->point(rt->explore, mp->curg, op::after, nullptr);
+  }
+}
+
 // Makes gp a runnable goroutine of mp's P. Its callable is in place.
 [[gnu::always_inline]] static inline void launch_inline(m* mp, g* gp, const v0::detail::entry_ops* ops,
                                                         const g* creator, const void* pc) {
@@ -114,7 +123,8 @@ void gfput_slow(p* pp) {
   gp->status.born();
   bump(pp->created);
   runqput(pp, gp, goes_next(mp));
-  wakep_from_p(pp);
+  if (pp->rt->tell != new_work::nobody) [[unlikely]]
+    tell_of_new_work(mp);
 }
 
 void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc) {
@@ -146,7 +156,7 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
   }
   g* gp;
   if (ops->trivial) [[likely]] {
-    enter inside(me);
+    enter inside(me, op::go);
     m* mp = me->m;
     gp = gfget_inline(mp);
     if (gp != nullptr) [[likely]] {
@@ -158,7 +168,7 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
     }
   } else {
     {
-      enter inside(me);
+      enter inside(me, op::go);
       gp = gfget(me->m);
     }
     if (gp != nullptr) {

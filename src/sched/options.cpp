@@ -78,6 +78,11 @@ constexpr row table[] = {
     {"WEFT_MAX_THREADS", set_max_threads, "1 to 2147483647"},
     {"WEFT_ON_MAIN_RETURN", set_main_return, "cancel or exit"},
     {"WEFT_DEBUG", nullptr, "developers' knobs, name=value,…"},
+    // These are read, and refused, by explorations only (src/sim/explore.cpp).
+    {"WEFT_SIM_SEED", nullptr, "the run that an exploration is to repeat: a seed or a choice string"},
+    {"WEFT_SIM_RUNS", nullptr, "1 to 2147483647"},
+    {"WEFT_SIM_TIME", nullptr, "seconds, or with a unit: 500ms, 10s, 5m"},
+    {"WEFT_SIM_TRACE", nullptr, "1: prints each step of an exploration"},
 };
 
 std::string known() {

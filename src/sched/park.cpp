@@ -47,16 +47,17 @@ void yield_alone_after(m* mp, g* gp, void*) {
   yield_after(mp, gp, nullptr);
 }
 
-// Nobody to give way to: this P's queue is empty, so is the global one, and nobody wants attention or help.
+// Nobody to give way to: this P's queue is empty, so is the global one, and nobody wants attention or help. In an
+// exploration never: the others had their turn at the scheduling point, or will have it at the next.
 bool nothing_else(m* mp) {
   const sched_t* rt = mp->rt;
-  return mp->picked == nullptr && rt->attention.load(relaxed) == 0 && rt->runq_size.load(relaxed) == 0 &&
-         rt->needspinning.load(relaxed) == 0;
+  return mp->picked == nullptr && (rt->attention.load(relaxed) & ~attention_explore) == 0 &&
+         rt->runq_size.load(relaxed) == 0 && rt->needspinning.load(relaxed) == 0;
 }
 
 // From outside gp's runtime. `foreign` keeps the runtime from ending under us: it was raised while gp still
 // waited, so the runtime cannot end before, and it looks at the count after its last goroutine has ended.
-void ready_foreign(g* gp) {
+[[gnu::noinline]] void ready_foreign(g* self, g* gp) {
   sched_t* rt = gp->rt;
   rt->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
   noise(noise_at::foreign_ready);
@@ -69,6 +70,14 @@ void ready_foreign(g* gp) {
   noise(noise_at::submitted);
   wakep(rt);
   if (rt->foreign.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->foreign);  // order: rt.foreign
+  if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
+}
+
+[[gnu::noinline]] void ready_thread(g* self, g* gp) {
+  gp->status.wake();
+  // The thread may be gone by now; its proxy is type-stable, and a spare wake-up harms nobody.
+  os::futex_wake(gp->status.futex());
+  if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
 }
 
 }  // namespace
@@ -76,9 +85,7 @@ void ready_foreign(g* gp) {
 void ready(g* self, g* gp) {
   noise(noise_at::taken);
   if (gp->is_thread != 0) {
-    gp->status.wake();
-    // The thread may be gone by now; its proxy is type-stable, and a spare wake-up harms nobody.
-    os::futex_wake(gp->status.futex());
+    ready_thread(self, gp);
   } else if (self != nullptr && self->rt == gp->rt) {
     gp->status.wake();
     noise(noise_at::readied);
@@ -86,7 +93,7 @@ void ready(g* self, g* gp) {
     runqput(pp, gp, goes_next(self->m));
     wakep_from_p(pp);
   } else {
-    ready_foreign(gp);
+    ready_foreign(self, gp);
   }
 }
 
@@ -204,7 +211,7 @@ void yield() {
     os::yield_thread();
     return;
   }
-  enter_and_park inside(gp);
+  enter_and_park inside(gp, op::yield);
   yield_inside(gp);
 }
 

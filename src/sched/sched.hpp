@@ -50,6 +50,8 @@ bool pidletake(sched_t* rt, p* pp);  // under sched.lock: this very P, if it is 
 m* allocm(sched_t* rt);  // under sched.lock: an m with an id, counted; null: no memory
 void mstart(m* mp);      // the life of an M; returns when the runtime has ended
 int newm(m* mp);         // starts its thread; else errno, and the m is gone
+void minit(m* mp);       // the calling thread becomes mp's
+void unminit(m* mp);
 
 // ---- goexit.cpp
 bool end_if_last(sched_t* rt);  // main has returned: was this the last goroutine?

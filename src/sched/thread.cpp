@@ -15,6 +15,10 @@
 namespace weft::rt {
 namespace {
 
+void thread_main(void* arg) { mstart(static_cast<m*>(arg)); }
+
+}  // namespace
+
 // What a thread needs before it can run goroutines (Go's minit).
 void minit(m* mp) {
   mp->tid = os::thread_id();
@@ -35,7 +39,7 @@ void unminit(m* mp) {
   mp->signal_stack = nullptr;
 }
 
-void mstart1(m* mp) {
+static void mstart1(m* mp) {
   setg(&mp->g0);
   minit(mp);
   if (mp->mstartfn != nullptr) mp->mstartfn(mp);
@@ -48,10 +52,6 @@ void mstart1(m* mp) {
   unminit(mp);
   setg(nullptr);
 }
-
-void thread_main(void* arg) { mstart(static_cast<m*>(arg)); }
-
-}  // namespace
 
 void mstart(m* mp) {
   sched_t* rt = mp->rt;

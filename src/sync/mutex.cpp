@@ -19,6 +19,7 @@
 #include "base/sizes.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
+#include "sched/exploration.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
 #include "sync/word.hpp"
@@ -95,7 +96,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
     sg.gp = me.waiter();
     sg.result = wait_result::pending;
     const bool waited_before = sg.since != 0;
-    if (!waited_before) sg.since = os::now();
+    if (!waited_before) sg.since = now_for(me.self());
     if (waited_before) {
       b.push_front(&sg, me.ticket());
     } else {
@@ -111,7 +112,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
       return sg.result;
     }
     awoken = true;
-    hungry = hungry || os::now() - sg.since > sizes::starvation_ns;
+    hungry = hungry || now_for(me.self()) - sg.since > sizes::starvation_ns;
     round = 0;
     old = word.load();
   }
@@ -140,7 +141,7 @@ bool unlock(word64 word) {
         // It stays locked, for sg. Starvation ends with the last waiter, or with one that has not waited long.
         handed = true;
         now = state(old) - one_waiter;
-        if (waiters(now) == 0 || os::now() - sg->since < sizes::starvation_ns) now &= ~starving;
+        if (waiters(now) == 0 || now_for(me.self()) - sg->since < sizes::starvation_ns) now &= ~starving;
       } else if (sg != nullptr && (old & woken) == 0) {
         now = (now - one_waiter) | woken;
       } else {
@@ -170,6 +171,26 @@ bool try_lock(word64 word, std::uint64_t holder) {
   return false;
 }
 
+// In an exploration: a scheduling point before each, and one after unlock, which may let others go on.
+[[gnu::noinline, gnu::cold]] void explored_lock(word64 word, std::uint64_t holder) {
+  step(op::lock, word.addr());
+  if (!try_lock(word, holder)) lock(word, holder);
+  stepped(op::lock, word.addr());
+}
+
+[[gnu::noinline, gnu::cold]] bool explored_try_lock(word64 word, std::uint64_t holder) {
+  step(op::try_lock, word.addr());
+  const bool taken = try_lock(word, holder);
+  stepped(op::try_lock, word.addr(), taken);
+  return taken;
+}
+
+[[gnu::noinline, gnu::cold]] void explored_unlock(word64 word) {
+  step(op::unlock, word.addr());
+  if (!unlock(word)) throw v0::unlock_of_unlocked_mutex();
+  stepped(op::unlock, word.addr());
+}
+
 }  // namespace
 }  // namespace weft::rt
 
@@ -179,13 +200,20 @@ namespace detail {
 
 void mutex_lock(std::uint64_t* word) {
   const std::uint64_t holder = mutex_holder();
-  if (rt::try_lock(rt::word64(word), holder)) return;
-  rt::lock(rt::word64(word), holder);
+  if (door_open()) [[unlikely]]
+    return rt::explored_lock(rt::word64(word), holder);
+  if (!rt::try_lock(rt::word64(word), holder)) rt::lock(rt::word64(word), holder);
 }
 
-bool mutex_try_lock(std::uint64_t* word) { return rt::try_lock(rt::word64(word), mutex_holder()); }
+bool mutex_try_lock(std::uint64_t* word) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_try_lock(rt::word64(word), mutex_holder());
+  return rt::try_lock(rt::word64(word), mutex_holder());
+}
 
 void mutex_unlock(std::uint64_t* word) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_unlock(rt::word64(word));
   if (!rt::unlock(rt::word64(word))) throw unlock_of_unlocked_mutex();
 }
 

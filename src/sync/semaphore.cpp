@@ -13,6 +13,7 @@
 
 #include "base/print.hpp"
 #include "model/process.hpp"
+#include "sched/exploration.hpp"
 #include "sched/park.hpp"
 #include "sync/word.hpp"
 #include "weft/error.hpp"
@@ -22,11 +23,12 @@ namespace {
 
 constexpr std::uint64_t one_waiter = std::uint64_t{1} << 32;
 constexpr std::uint64_t max_permits = 0x7fffffff;
+constexpr std::uint64_t no_refusal = ~std::uint64_t{0};
 
 std::uint64_t permits(std::uint64_t word) { return word & 0xffffffff; }
 std::uint64_t waiters(std::uint64_t word) { return word >> 32; }
 
-bool take(word64 word) {
+[[gnu::always_inline]] inline bool take(word64 word) {
   std::uint64_t old = word.load();
   while (permits(old) != 0 && waiters(old) == 0) {
     if (word.cas(old, old - 1)) return true;  // order: sema.permit
@@ -39,7 +41,8 @@ void waiter_gone(sudog* sg, glist&) {
   word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))).add(0 - one_waiter);
 }
 
-wait_result take_or_wait(word64 word) {
+// Apart from the paths that do not wait: those need no frame then.
+[[gnu::noinline]] wait_result take_or_wait(word64 word) {
   caller me;
   sudog sg;
   sg.gp = me.waiter();
@@ -74,43 +77,6 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   return sg->gp;
 }
 
-// False: there would be more permits than there can be, and nothing has happened; `found` says how many there are.
-bool give(word64 word, std::uint64_t n, std::uint64_t& found) {
-  std::uint64_t old = word.load();
-  while (waiters(old) == 0) {
-    found = permits(old);
-    if (found + n > max_permits) return false;
-    if (word.cas(old, old + n)) return true;  // order: sema.permit
-  }
-  caller me;
-  g* first = nullptr;
-  glist others;
-  sema_bucket& b = the_process.semas.bucket(word.addr());
-  {
-    mutex_guard guard(b.lock);
-    // The waiters may have been served, or have timed out, before the lock was ours: then the word is free for
-    // others too. What is left over becomes permits, with the last touch of the word.
-    for (old = word.load();;) {
-      const std::uint64_t given = n < waiters(old) ? n : waiters(old);
-      const std::uint64_t left = n - given;
-      found = permits(old);
-      if (found + left > max_permits) return false;
-      const std::uint64_t now = old - given * one_waiter + left;
-      if (given != 0) {
-        word.store(now);                 // order: sema.permit
-      } else if (!word.cas(old, now)) {  // order: sema.permit
-        continue;
-      }
-      if (given != 0) first = hand_to_oldest(b, word);
-      for (std::uint64_t i = 1; i < given; ++i) others.push_back(hand_to_oldest(b, word));
-      break;
-    }
-  }
-  if (first != nullptr) ready(me.self(), first);
-  if (!others.empty()) ready_all(me.self(), others);
-  return true;
-}
-
 [[noreturn, gnu::cold]] void too_many(std::uint64_t n, std::uint64_t found) {
   line text;
   text.text("weft: semaphore release(")
@@ -121,6 +87,79 @@ bool give(word64 word, std::uint64_t n, std::uint64_t& found) {
   throw v0::error(text.c_str());
 }
 
+// There were waiters a moment ago.
+[[gnu::noinline]] void give_to_waiters(word64 word, std::uint64_t n) {
+  std::uint64_t found = no_refusal;
+  {
+    caller me;
+    g* first = nullptr;
+    glist others;
+    sema_bucket& b = the_process.semas.bucket(word.addr());
+    {
+      mutex_guard guard(b.lock);
+      // The waiters may have been served, or have timed out, before the lock was ours: then the word is free for
+      // others too. What is left over becomes permits, with the last touch of the word.
+      for (std::uint64_t old = word.load();;) {
+        const std::uint64_t given = n < waiters(old) ? n : waiters(old);
+        const std::uint64_t left = n - given;
+        if (permits(old) + left > max_permits) [[unlikely]] {
+          found = permits(old);
+          break;
+        }
+        const std::uint64_t now = old - given * one_waiter + left;
+        if (given == 0) [[unlikely]] {
+          if (word.cas(old, now)) break;  // order: sema.permit
+          continue;
+        }
+        word.store(now);  // order: sema.permit
+        first = hand_to_oldest(b, word);
+        for (std::uint64_t i = 1; i < given; ++i) others.push_back(hand_to_oldest(b, word));
+        break;
+      }
+    }
+    if (first != nullptr) ready(me.self(), first);
+    if (!others.empty()) ready_all(me.self(), others);
+  }
+  // Outside: an exception is made with malloc.
+  if (found != no_refusal) [[unlikely]]
+    too_many(n, found);
+}
+
+// Throws, and nothing has happened, when there would be more permits than there can be.
+[[gnu::always_inline]] inline void give(word64 word, std::uint64_t n) {
+  for (std::uint64_t old = word.load(); waiters(old) == 0;) {
+    if (old + n > max_permits) [[unlikely]]
+      too_many(n, old);
+    if (word.cas(old, old + n)) return;  // order: sema.permit
+  }
+  give_to_waiters(word, n);
+}
+
+// In an exploration each is a scheduling point before it, and release one after it too.
+[[gnu::noinline, gnu::cold]] void explored_acquire(word64 word) {
+  step(op::sem_acquire, word.addr());
+  take_or_wait(word);
+  stepped(op::sem_acquire, word.addr());
+}
+
+[[gnu::noinline, gnu::cold]] bool explored_try_acquire(word64 word) {
+  step(op::sem_try_acquire, word.addr());
+  const bool taken = take(word);
+  stepped(op::sem_try_acquire, word.addr(), taken);
+  return taken;
+}
+
+[[gnu::noinline, gnu::cold]] void explored_release(word64 word, std::ptrdiff_t n) {
+  step(op::sem_release, word.addr());
+  give(word, static_cast<std::uint64_t>(n));
+  stepped(op::sem_release, word.addr());
+}
+
+// No permit to give, or less than none.
+[[gnu::noinline, gnu::cold]] void release_none(std::ptrdiff_t n) {
+  if (n < 0) v0::detail::semaphore_bad_count(n);
+}
+
 }  // namespace
 }  // namespace weft::rt
 
@@ -129,19 +168,23 @@ inline namespace v0 {
 namespace detail {
 
 void semaphore_acquire(std::uint64_t* word) {
-  if (!door_open() && rt::take(rt::word64(word))) return;
-  rt::take_or_wait(rt::word64(word));
+  if (door_open()) [[unlikely]]
+    return rt::explored_acquire(rt::word64(word));
+  if (!rt::take(rt::word64(word))) rt::take_or_wait(rt::word64(word));
 }
 
-bool semaphore_try_acquire(std::uint64_t* word) { return rt::take(rt::word64(word)); }
+bool semaphore_try_acquire(std::uint64_t* word) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_try_acquire(rt::word64(word));
+  return rt::take(rt::word64(word));
+}
 
 void semaphore_release(std::uint64_t* word, std::ptrdiff_t n) {
-  if (n < 0) semaphore_bad_count(n);
-  if (n == 0) return;
-  std::uint64_t found = 0;
-  if (!rt::give(rt::word64(word), static_cast<std::uint64_t>(n), found)) {
-    rt::too_many(static_cast<std::uint64_t>(n), found);
-  }
+  if (n <= 0) [[unlikely]]
+    return rt::release_none(n);
+  if (door_open()) [[unlikely]]
+    return rt::explored_release(rt::word64(word), n);
+  rt::give(rt::word64(word), static_cast<std::uint64_t>(n));
 }
 
 void semaphore_bad_count(std::ptrdiff_t n) {

@@ -14,6 +14,7 @@
 
 #include "base/print.hpp"
 #include "model/process.hpp"
+#include "sched/exploration.hpp"
 #include "sched/park.hpp"
 #include "sync/word.hpp"
 #include "weft/error.hpp"
@@ -31,7 +32,7 @@ void waiter_gone(sudog* sg, glist&) {
 }
 
 // The counter has become zero by the caller's hand, with waiters: they are all released.
-void release_all(word64 word) {
+[[gnu::noinline]] void release_all(word64 word) {
   caller me;
   glist released;
   sema_bucket& b = the_process.semas.bucket(word.addr());
@@ -54,7 +55,7 @@ void release_all(word64 word) {
   ready_all(me.self(), released);
 }
 
-void add(word64 word, std::ptrdiff_t n) {
+[[gnu::always_inline]] inline void add(word64 word, std::ptrdiff_t n) {
   // Beyond these every n fails alike, and the sum below cannot overflow.
   const std::int64_t step = std::clamp<std::int64_t>(n, -2 * max_count, 2 * max_count);
   for (std::uint64_t old = word.load();;) {
@@ -74,7 +75,7 @@ void add(word64 word, std::ptrdiff_t n) {
   }
 }
 
-wait_result wait(word64 word) {
+[[gnu::always_inline]] inline wait_result wait(word64 word) {
   if (count(word.load_acquire()) == 0) return wait_result::handed;  // order: wg.zero
   wait_result result;
   {
@@ -105,6 +106,18 @@ wait_result wait(word64 word) {
   return result;
 }
 
+// In an exploration: a scheduling point before each, and one after add, which may let others go on.
+[[gnu::noinline, gnu::cold]] void explored_add(word64 word, std::ptrdiff_t n) {
+  step(op::add, word.addr());
+  add(word, n);
+  stepped(op::add, word.addr());
+}
+
+[[gnu::noinline, gnu::cold]] void explored_wait(word64 word) {
+  step(op::wait, word.addr());
+  wait(word);
+}
+
 }  // namespace
 }  // namespace weft::rt
 
@@ -112,9 +125,17 @@ namespace weft {
 inline namespace v0 {
 namespace detail {
 
-void wait_group_add(std::uint64_t* word, std::ptrdiff_t n) { rt::add(rt::word64(word), n); }
+void wait_group_add(std::uint64_t* word, std::ptrdiff_t n) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_add(rt::word64(word), n);
+  rt::add(rt::word64(word), n);
+}
 
-void wait_group_wait(std::uint64_t* word) { rt::wait(rt::word64(word)); }
+void wait_group_wait(std::uint64_t* word) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_wait(rt::word64(word));
+  rt::wait(rt::word64(word));
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -73,5 +73,11 @@ class Panic(Example):
                 self.assertRegex(report, re.compile(r"created\b.*\bmain\b", re.DOTALL))
 
 
+class DeterministicTest(Example):
+    def test_finds_the_same_every_time(self):
+        for _ in range(2):
+            self.check(support.run("deterministic_test"), support.expected("deterministic_test"))
+
+
 if __name__ == "__main__":
     support.main()

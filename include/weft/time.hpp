@@ -1,0 +1,60 @@
+// Time: the clock, and waiting for it.
+#pragma once
+#include <chrono>
+
+#include "weft/detail/config.hpp"
+#include "weft/go.hpp"
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+WEFT_EXPORT std::int64_t clock_now() noexcept;
+WEFT_EXPORT void sleep_ns(std::int64_t ns);
+
+// Rounded up: never shorter than asked for. Longer than the clock can count is for ever, nearly (292 years).
+template <class Rep, class Period>
+constexpr std::int64_t to_ns(const std::chrono::duration<Rep, Period>& d) {
+  constexpr std::chrono::duration<long double> most(9.2e9L);
+  if (std::chrono::duration<long double>(d) >= most) return INT64_MAX;
+  if (std::chrono::duration<long double>(d) <= -most) return INT64_MIN;
+  return static_cast<std::int64_t>(std::chrono::ceil<std::chrono::nanoseconds>(d).count());
+}
+}  // namespace detail
+
+/// The clock of the runtime. In production CLOCK_MONOTONIC, as std::chrono::steady_clock. In an exploration
+/// (weft/sim.hpp) virtual: it stands still while a goroutine can run, and jumps to the next sleeper when none can.
+/// Known: under `using namespace weft` it hides the C function clock().
+struct clock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<clock>;
+  static constexpr bool is_steady = true;
+  static time_point now() noexcept { return time_point(duration(detail::clock_now())); }
+};
+
+/// Waits at least that long; not at all for zero or less.
+///   Blocks    the goroutine, or the plain thread. Today each goroutine that sleeps keeps a thread of its own, as in
+///             weft::blocking, because there are no timers yet; its P is free meanwhile. In an exploration it costs no
+///             time at all. Go: time.Sleep.
+template <class Rep, class Period>
+void sleep(const std::chrono::duration<Rep, Period>& d) {
+  detail::sleep_ns(detail::to_ns(d));
+}
+
+namespace this_goroutine {
+
+template <class Rep, class Period>
+void sleep_for(const std::chrono::duration<Rep, Period>& d) {
+  detail::sleep_ns(detail::to_ns(d));
+}
+
+/// Sleeps for what is left until then, by that clock at the call.
+template <class Clock, class Duration>
+void sleep_until(const std::chrono::time_point<Clock, Duration>& t) {
+  detail::sleep_ns(detail::to_ns(t - Clock::now()));
+}
+
+}  // namespace this_goroutine
+}  // namespace v0
+}  // namespace weft
