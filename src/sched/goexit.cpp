@@ -186,6 +186,7 @@ extern "C" [[noreturn, gnu::used, gnu::visibility("hidden")]] void weft_goroutin
     noise(noise_at::buried);
     mp->after = free_stack_after;
     mp->after_arg = st;
+    annotate_on_stack(*st);
     switch_to(mp, &mp->scrap, nullptr, next);
     fatal("sched: a dead goroutine was continued");
   }
