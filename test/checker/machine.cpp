@@ -1,6 +1,8 @@
 #include "checker/machine.hpp"
 
+#include <signal.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #include <algorithm>
 #include <bit>
@@ -245,6 +247,33 @@ void new_thread(std::uint32_t i, void (*fn)(void*), void* arg) {
   views[i] = &t.view;
 }
 
+// A planted mistake, or a real one, may jump anywhere: that ends the execution, not the search.
+void on_fault(int sig, siginfo_t* info, void* context) {
+  if (!running) {
+    ::signal(sig, SIG_DFL);
+    return;
+  }
+  const auto pc = static_cast<std::uint64_t>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+  fail("signal %d (%s) at address %p, pc %#llx", sig,
+       sig == SIGSEGV  ? "SIGSEGV"
+       : sig == SIGBUS ? "SIGBUS"
+                       : "SIGILL",
+       info->si_addr, static_cast<unsigned long long>(pc));
+}
+
+void catch_faults() {
+  static char alternate[std::size_t{64} << 10];
+  stack_t st{};
+  st.ss_sp = alternate;
+  st.ss_size = sizeof alternate;
+  ::sigaltstack(&st, nullptr);
+  struct sigaction how_to {};
+  how_to.sa_sigaction = on_fault;
+  // Not masked: fail() never returns from the handler.
+  how_to.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  for (const int sig : {SIGSEGV, SIGBUS, SIGILL}) ::sigaction(sig, &how_to, nullptr);
+}
+
 }  // namespace
 
 void heap_reset();
@@ -261,6 +290,8 @@ bool dependent(const step& a, const step& b) {
 }
 
 verdict run_once(void (*body)(), search& s, const settings& want, bool record_it) {
+  static const bool catching = (catch_faults(), true);
+  static_cast<void>(catching);
   how = want;
   srch = &s;
   recording = record_it;

@@ -637,6 +637,18 @@ TEST(finds, an_atomic_used_before_its_construction_is_known) {
             std::string::npos);
 }
 
+TEST(finds, a_fault_and_goes_on_searching) {
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_NE(failure_of([] {
+                word w{0};
+                auto t = start([&] { w.store(1, rlx); });
+                if (w.load(rlx) == 1) *reinterpret_cast<volatile int*>(std::uintptr_t{64}) = 1;
+                t.join();
+              }).find("SIGSEGV"),
+              std::string::npos);
+  }
+}
+
 TEST(finds, a_timeout_at_any_moment) {
   EXPECT_EQ(walk_all(
                 [] {
