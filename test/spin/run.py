@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Searches one spin model completely, in all its cases, and then each of its mutations.
 
-    run.py dance [--only NAME] [--keep DIR]
+    run.py dance [--clean | --mutations [--part K/N]] [--only NAME] [--keep DIR]
+
+The test suite does --clean on every run; ./x plant does the mutations.
 
 The model as it is must be clean, and each search complete. A mutation (a guard line taken out by -D) must be found; or,
 where the table says that something else carries the load, must be clean: then the reason in the table stays true. Anything
@@ -201,8 +203,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=sorted(MODELS))
     parser.add_argument("--only", help="one case or mutation")
+    parser.add_argument("--clean", action="store_true", help="the model as it is, only")
+    parser.add_argument("--mutations", action="store_true", help="the mutations only")
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="of the mutations")
     parser.add_argument("--keep", type=pathlib.Path, help="leave the last search's files here")
     arguments = parser.parse_args()
+    part = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", arguments.part)
+    if not part or int(part[1]) > int(part[2]):
+        parser.error(f"--part takes K/N with 1 <= K <= N, not '{arguments.part}'")
+    if arguments.clean and arguments.mutations:
+        parser.error("--clean and --mutations leave nothing together")
     model = MODELS[arguments.model]
     names = [*model.cases, *(m.name for m in model.mutations)]
     if arguments.only and arguments.only not in names:
@@ -232,9 +242,10 @@ def main():
             if arguments.keep:
                 shutil.copytree(where, arguments.keep, dirs_exist_ok=True)
 
-    for name, options in model.cases.items():
+    for name, options in model.cases.items() if not arguments.mutations else ():
         one(name, options, "clean")
-    for m in model.mutations:
+    chosen = [m for i, m in enumerate(model.mutations) if i % int(part[2]) == int(part[1]) - 1]
+    for m in chosen if not arguments.clean else ():
         one(m.name, f"{model.cases[m.case]} {m.name}", "clean" if m.carried else "found")
     if failed:
         print(f"{arguments.model}: failed: {', '.join(failed)}", file=sys.stderr)
