@@ -287,11 +287,11 @@ void engine::on_point(g* gp, op what, const void* object) {
   drain();
   // Once more by its index: asking or draining may have made the vector grow.
   const auto index = static_cast<std::uint32_t>(gp->goid - 1);
-  actors_[index].yielded = is_yield(what);
   if (is_yield(what)) {
+    actors_[index].yielded = what == op::poll || ++actors_[index].yields % orders_.fair_every == 0;
     // One yield may as well mark a place where others can come between; that is no reason to put it last. Two in a row
     // are a loop.
-    if (polls && orders_.strategy != nullptr) orders_.strategy->yielded(index + 1);
+    if (polls && actors_[index].yielded && orders_.strategy != nullptr) orders_.strategy->yielded(index + 1);
     if (++lone_yields_ >= idle_yields) pass_time();
   }
   runnable_.push_back(index);
@@ -347,15 +347,16 @@ std::uint32_t engine::decide(std::uint32_t current, const place& at) {
   std::uint32_t current_candidate = explore::nobody;
   for (std::uint32_t i = 0; i < runnable_.size(); ++i) {
     const actor& a = actors_[runnable_[i]];
-    if (a.yielded && i != 0) continue;
+    if (a.yielded && i != 0 && orders_.strategy != nullptr) continue;
     if (i == current) current_candidate = static_cast<std::uint32_t>(candidates_.size());
     // An address does for the name of an object: strategies ask no more than whether two are the same.
     candidates_.push_back({runnable_[i] + 1, changes(a.what), reinterpret_cast<std::uintptr_t>(a.object)});
     positions_.push_back(i);
   }
   const auto n = static_cast<std::uint32_t>(candidates_.size());
+  // Whatever the candidates of this run are: choices mean the same in all.
   const std::uint32_t plain =
-      current_candidate != explore::nobody && !actors_[runnable_[current]].yielded ? current_candidate : 0;
+      current_candidate != explore::nobody && !is_yield(actors_[runnable_[current]].what) ? current_candidate : 0;
   const std::uint32_t chosen = orders_.strategy != nullptr ? orders_.strategy->pick(candidates_, current_candidate)
                                : n == 1                    ? 0
                                                            : directed(plain, at);

@@ -8,7 +8,9 @@
 //
 // State  runnable_: all that can go on, by the time since which they can, the running one at a point last. A goroutine
 //        that has yielded is a candidate only when it is the first: then all that could go on when it yielded have had
-//        a step (the rule of CHESS; without it a search starves those who poll).
+//        a step (the rule of CHESS; without it a search starves those who poll). That is so for each k-th yield of a
+//        goroutine only, and k comes from the seed: with k of 1 no schedule would have two yields of one goroutine
+//        between two steps of another, and a yield is also how a variable becomes visible to the search.
 // Order  only numbers decide: goroutines by creation, operations by occurrence. Addresses are compared for being the
 //        same at one moment, never ordered, hashed or printed: a run is the same in every process.
 // Never  run a user's code on g0.
@@ -33,6 +35,7 @@ struct orders {
   explore::strategy* strategy = nullptr;  // has begun; null: `choices` or the plain schedule
   const choice_list* choices = nullptr;
   std::uint64_t seed = 0;  // for buggify
+  std::uint32_t fair_every = 1;
   std::uint64_t max_steps = 0;
   bool record = false;  // for a report
   bool log = false;     // for comparing two runs
@@ -115,7 +118,8 @@ class engine : public exploration {
     const void* object = nullptr;
     std::uint32_t object_number = 0;
     std::uint32_t waits = 0;
-    bool yielded = false;
+    bool yielded = false;  // fairly: it lets the others have a step first
+    std::uint32_t yields = 0;
     bool woken = false;
     bool ended = false;
     std::uint32_t last_event = 0;

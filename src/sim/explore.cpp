@@ -299,6 +299,9 @@ class session {
     orders o;
     o.strategy = strategies_.begin(seed);
     o.seed = seed;
+    constexpr std::uint32_t fair_every[] = {1, 4, 16, 4};
+    const bool in_turns = static_cast<explore::kind>(seed & 3) == explore::kind::round_robin;
+    o.fair_every = in_turns ? 1 : fair_every[explore::mix(seed, 0) & 3];
     return run(o, record, log);
   }
 

@@ -76,7 +76,7 @@ TEST(sim_time, those_that_sleep_until_the_same_time_may_run_in_any_order) {
 
 // CHESS's rule: without it a strategy with priorities runs the one that polls for ever.
 TEST(sim_fairness, who_polls_lets_the_others_go_on) {
-  for_all_strategies(300, [] {
+  for_all_strategies(1000, [] {
     bool flag = false;
     wait_group all;
     for (int i = 0; i < 2; ++i) {
@@ -90,6 +90,29 @@ TEST(sim_fairness, who_polls_lets_the_others_go_on) {
     });
     all.wait();
   });
+}
+
+// But not at every yield: two yields of one goroutine may come between two steps of another.
+TEST(sim_fairness, a_goroutine_may_be_several_yields_ahead) {
+  bool seen = false;
+  sim::explore({.runs = 500}, [&] {
+    int mine = 0, others = 0;
+    wait_group both;
+    both.go([&] {
+      mine = 1;
+      yield();
+      mine = 2;
+    });
+    both.go([&] {
+      for (int i = 0; i < 4; ++i) {
+        others += mine == 1 ? 1 : 0;
+        yield();
+      }
+    });
+    both.wait();
+    seen = seen || others == 4;
+  });
+  EXPECT_TRUE(seen);
 }
 
 TEST(sim_fairness, time_passes_for_those_who_poll) {
