@@ -73,4 +73,16 @@ inline void lock_order() {
   both.wait();
 }
 
+// The same among others, which only make the schedule longer.
+inline void lock_order_in_a_crowd() {
+  wait_group crowd;
+  for (int i = 0; i < 4; ++i) {
+    crowd.go([] {
+      for (int k = 0; k < 6; ++k) yield();
+    });
+  }
+  lock_order();
+  crowd.wait();
+}
+
 }  // namespace weft::test
