@@ -149,6 +149,28 @@ TEST(sim, every_operation_is_a_point) {
   EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { go([] {}); }));
 }
 
+TEST(sim, blocking_has_a_point_before_it_and_one_after) {
+  const auto loses = [](auto update) {
+    bool lost = false;
+    sim::explore({.runs = 100, .check_determinism = false}, [&] {
+      int n = 0;
+      wait_group both;
+      for (int i = 0; i < 2; ++i) both.go([&] { update(n); });
+      both.wait();
+      lost = lost || n == 1;
+    });
+    return lost;
+  };
+  EXPECT_TRUE(loses([](int& n) {
+    const int seen = n;
+    blocking([&] { n = seen + 1; });
+  }));
+  EXPECT_TRUE(loses([](int& n) {
+    const int seen = blocking([&] { return n; });
+    n = seen + 1;
+  }));
+}
+
 TEST(sim, a_deadlock_names_waits_holders_and_where_goroutines_come_from) {
   const auto f = failure_of(lock_order);
   ASSERT_TRUE(f);
@@ -202,6 +224,36 @@ TEST(sim, an_exception_that_nobody_catches_is_found_and_nested) {
       }
     }
   }
+}
+
+// Exceptions are not on the stacks that are given up: they live in malloc's memory, and would be lost.
+TEST(sim, what_goroutines_of_a_failed_run_had_caught_is_destroyed) {
+  static int alive;
+  struct counted {
+    counted() { ++alive; }
+    counted(const counted&) { ++alive; }
+    ~counted() { --alive; }
+  };
+  alive = 0;
+  const auto waits_in_a_handler = [](semaphore& s) {
+    try {
+      throw counted();
+    } catch (const counted&) {
+      s.acquire();
+    }
+  };
+  {
+    const auto f = failure_of({.runs = 1}, [&] {
+      semaphore never(0);
+      for (int i = 0; i < 3; ++i) go([&] { waits_in_a_handler(never); });
+      waits_in_a_handler(never);
+    });
+    ASSERT_TRUE(f);
+    EXPECT_EQ(f->kind(), failure_kind::deadlock);
+  }
+  EXPECT_EQ(alive, 0);
+  EXPECT_TRUE(failure_of({.runs = 1}, [] { throw counted(); }));
+  EXPECT_EQ(alive, 0) << "nor what nobody caught, once the failure is gone";
 }
 
 TEST(sim, std_terminate_is_a_failure_and_the_process_goes_on) {
