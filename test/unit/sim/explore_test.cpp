@@ -456,12 +456,13 @@ TEST(sim, a_goroutine_of_another_runtime_that_touches_an_explored_object_gets_an
 
 TEST(sim, buggify_is_on_in_some_runs_and_fires_in_some_calls) {
   int with = 0, fired = 0;
-  sim::explore({.runs = 400, .check_determinism = false}, [&] {
+  const sim::summary s = sim::explore({.runs = 400, .check_determinism = false}, [&] {
     int here = 0;
     for (int i = 0; i < 20; ++i) here += sim::buggify("drop", 0.5) ? 1 : 0;
     with += here != 0 ? 1 : 0;
     fired += here;
   });
+  EXPECT_GT(s.distinct, 50) << "what fires is a decision too";
   EXPECT_GT(with, 50);
   EXPECT_LT(with, 200);
   EXPECT_GT(fired, 5 * with);
