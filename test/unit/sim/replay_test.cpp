@@ -80,9 +80,11 @@ TEST(sim_replay, another_process_prints_the_same_report) {
     std::vector<std::unique_ptr<char[]>> noise;
     for (int i = 0; i < 1000 * std::atoi(number); ++i) noise.push_back(std::make_unique<char[]>(16 + i % 100));
     const auto f = failure_of({.minimize = true}, [] {
-      const auto first = std::make_unique<mutex>();
-      first->lock();
-      first->unlock();
+      {
+        const auto first = std::make_unique<mutex>();  // gone before the failure: LeakSanitizer would miss it
+        first->lock();
+        first->unlock();
+      }
       lock_order();
     });
     ASSERT_TRUE(f);
