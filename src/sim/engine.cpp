@@ -1,6 +1,7 @@
 #include "sim/engine.hpp"
 
 #include <cxxabi.h>
+#include <link.h>
 
 #include <algorithm>
 
@@ -23,12 +24,33 @@ constexpr std::int64_t start_of_time = 3600ll * 1'000'000'000;
 constexpr std::uint32_t idle_yields = 100;
 constexpr std::int64_t idle_step_ns = 1'000'000;
 
+// Each object that has points is, so far, one word with its whole state.
+atomic<std::uint64_t>& word_of(const void* object) {
+  return *static_cast<atomic<std::uint64_t>*>(const_cast<void*>(object));
+}
+
 engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 
 bool changes(op what) { return what != op::wait; }
 
 // Whether time does not move the goroutine by itself: what its wait is called.
 bool is_yield(op what) { return what == op::yield || what == op::poll; }
+
+// Whether the address is that of a variable of the program or of a library: such memory is never gone.
+bool in_static_storage(const void* at) {
+  auto address = reinterpret_cast<std::uintptr_t>(at);
+  const auto look = [](dl_phdr_info* info, std::size_t, void* wanted) {
+    const std::uintptr_t where = *static_cast<const std::uintptr_t*>(wanted);
+    for (int i = 0; i < info->dlpi_phnum; ++i) {
+      const auto& part = info->dlpi_phdr[i];
+      const std::uintptr_t from = info->dlpi_addr + part.p_vaddr;
+      if (part.p_type == PT_LOAD && (part.p_flags & PF_W) != 0 && where >= from && where - from < part.p_memsz)
+        return 1;
+    }
+    return 0;
+  };
+  return dl_iterate_phdr(look, &address) != 0;
+}
 
 }  // namespace
 
@@ -91,7 +113,7 @@ std::uint32_t engine::object_table::number(const void* object) {
   if (const std::uint32_t known = find(object)) return known;
   if (2 * (used_ + 1) > slots_.size()) grow();
   mutex_guard guard(the_process.explore_lock);
-  slots_[place_of(object)] = {object, ++used_, round_};
+  slots_[place_of(object)] = {object, ++used_, round_, word_of(object).load(relaxed)};
   return used_;
 }
 
@@ -105,6 +127,12 @@ void engine::object_table::grow() {
   }
   mutex_guard guard(the_process.explore_lock);
   slots_.swap(larger.slots_);
+}
+
+void engine::object_table::set_back() const {
+  for (const slot& s : slots_) {
+    if (s.round == round_ && in_static_storage(s.object)) word_of(s.object).store(s.before, relaxed);
+  }
 }
 
 void engine::object_table::clear() {
@@ -203,6 +231,7 @@ void engine::finish() {
     for (actor& a : actors_) {
       if (!a.ended) rt_.abandon(a.gp);
     }
+    objects_.set_back();
   }
   for (watched& w : watches_) w.drop(w.pred);
   watches_.clear();

@@ -146,12 +146,15 @@ class engine : public exploration {
     std::uint32_t number(const void* object);  // gives one
     std::uint32_t find(const void* object) const;
     void clear();
+    // Those in static storage are what they were when the run first touched them.
+    void set_back() const;
 
    private:
     struct slot {
       const void* object = nullptr;
       std::uint32_t number = 0;
       std::uint32_t round = 0;
+      std::uint64_t before = 0;  // its word when it was first touched
     };
     std::size_t place_of(const void* object) const;
     void grow();

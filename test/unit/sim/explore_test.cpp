@@ -226,6 +226,33 @@ TEST(sim, an_exception_that_nobody_catches_is_found_and_nested) {
   }
 }
 
+// A singleton's lock that a failed run has held, or waited for, is free again: for the run that makes the report, too.
+TEST(sim, objects_in_static_storage_are_as_before_after_a_failure) {
+  static mutex m;
+  static semaphore s(1);
+  static wait_group wg;
+  const auto f = failure_of([] {
+    m.lock();
+    s.acquire();
+    wg.add(1);
+    go([] { m.lock(); });
+    go([] { s.acquire(); });
+    go([] { wg.wait(); });
+    sim::settle();
+    sim::check(false, "in the middle");
+  });
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->kind(), failure_kind::check) << f->what();
+  weft::run([] {
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+    EXPECT_TRUE(s.try_acquire());
+    EXPECT_FALSE(s.try_acquire());
+    s.release();
+    wg.wait();
+  });
+}
+
 // Exceptions are not on the stacks that are given up: they live in malloc's memory, and would be lost.
 TEST(sim, what_goroutines_of_a_failed_run_had_caught_is_destroyed) {
   static int alive;
