@@ -65,6 +65,7 @@ FIGURES = [
     Figure("  acquire + release, free", None, "ns", "semaphore_free", 100, 10_000),
     Figure("mutex lock + unlock, free", None, "ns", "mutex_free", 100, 10_000),
     Figure("wait_group add + done", None, "ns", "wait_group_add_done", 100, 10_000),
+    Figure("a run of an exploration, 5 goroutines", 20_000, "ns", "explore", 100, 200, go=False),
 ]
 DOOR = Figure("enter + leave", 6, "instr")
 HELLO = Figure("hello, from fork to the end of wait", 2000, "us")

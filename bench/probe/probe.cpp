@@ -12,6 +12,7 @@
 // machine, and long enough that reading the clock does not matter. The clock is read inside the runtime.
 #include <time.h>
 #include <unistd.h>
+#include <weft/sim.hpp>
 #include <weft/weft.hpp>
 
 #include <algorithm>
@@ -265,10 +266,36 @@ void idle(int, std::uint64_t) {
   never.acquire();
 }
 
+// Runs of a search: main and four goroutines that count under a mutex, with everything that explore keeps about them.
+void explore(int rounds, std::uint64_t runs) {
+  for (int i = 0; i < rounds; ++i) {
+    weft::sim::options o;
+    o.runs = static_cast<int>(runs);
+    o.seed = static_cast<std::uint64_t>(i) + 1;
+    round_of(runs, [&] {
+      weft::sim::explore(o, [] {
+        weft::wait_group all;
+        weft::mutex m;
+        int n = 0;
+        for (int k = 0; k < 4; ++k) {
+          all.go([&] {
+            m.lock();
+            ++n;
+            m.unlock();
+          });
+        }
+        all.wait();
+        weft::sim::check(n == 4);
+      });
+    });
+  }
+}
+
 struct operation {
   const char* name;
   void (*run)(int rounds, std::uint64_t size);
-  const char* size;  // what SIZE is
+  const char* size;      // what SIZE is
+  bool outside = false;  // of a runtime
 };
 constexpr operation operations[] = {
     {"yield", yield_alike, "goroutines"},
@@ -285,6 +312,7 @@ constexpr operation operations[] = {
     {"queued_bytes", queued_bytes, "goroutines"},
     {"parked_bytes", parked_bytes, "goroutines"},
     {"idle", idle, "nothing"},
+    {"explore", explore, "runs in a round", true},
 };
 
 int usage() {
@@ -307,7 +335,11 @@ int main(int argc, char** argv) {
 
   seen.wall.reserve(static_cast<std::size_t>(rounds));
   seen.cpu.reserve(static_cast<std::size_t>(rounds));
-  weft::run(weft::options{.procs = procs}, [&] { o->run(rounds, size); });
+  if (o->outside) {
+    o->run(rounds, size);
+  } else {
+    weft::run(weft::options{.procs = procs}, [&] { o->run(rounds, size); });
+  }
 
   std::sort(seen.wall.begin(), seen.wall.end());
   const double cpu = seen.cpu.empty() ? 0 : *std::min_element(seen.cpu.begin(), seen.cpu.end());
