@@ -593,6 +593,26 @@ WORKLOAD(foreign_and_own_2p, "a plain thread and a goroutine take turns with a m
   expect(n == 3, "three increments");
 }
 
+WORKLOAD(blocking_beside_work_2p, "a P whose goroutine blocks goes to the work that found none idle") {
+  with_runtime(2, [] {
+    flag started{0}, f{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      set(started);
+      w::blocking([&] { spin_until(f); });
+      wg.done();
+    });
+    spin_until(started);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    spin_until(f);
+    wg.wait();
+  });
+}
+
 // ---- the system refuses
 
 WORKLOAD(no_thread_2p, "a thread is refused: the work is done by those there are") {
@@ -626,6 +646,24 @@ WORKLOAD(no_thread_for_blocking_1p, "a thread for a handed-off P is refused: it 
     wg.wait();
   });
   expect(n == 1, "it has run");
+}
+
+WORKLOAD(no_thread_for_blocking_two_1p, "the same with work in the ring of that P") {
+  system_now().refuse_threads = 3;
+  int n[3] = {};
+  with_runtime(1, [&] {
+    w::wait_group wg;
+    wg.add(3);
+    for (int i = 0; i < 3; ++i) {
+      w::go([&, i] {
+        ++n[i];
+        wg.done();
+      });
+    }
+    w::blocking([] { yield_step(0); });
+    wg.wait();
+  });
+  for (const int k : n) expect(k == 1, "each has run once");
 }
 
 }  // namespace
