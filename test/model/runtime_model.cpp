@@ -229,6 +229,30 @@ WORKLOAD(go_spin_chain_3p, "a spinner that has found work wakes the next one") {
   });
 }
 
+// The others are about to drop their Ps when there is work again: nobody is idle yet, and soon everybody is.
+WORKLOAD(go_spin_busy_3p, "work comes while the other two Ps are being laid down") {
+  with_runtime(3, [] {
+    flag x{0}, y{0}, a{0}, b{0};
+    w::go([&] { set(x); });
+    w::go([&] { set(y); });
+    spin_until(x);
+    spin_until(y);
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      set(b);
+      wg.done();
+    });
+    w::go([&] {
+      spin_until(b);
+      set(a);
+      wg.done();
+    });
+    spin_until(a);
+    wg.wait();
+  });
+}
+
 WORKLOAD(ready_spin_2p, "who was made ready runs although its waker keeps the P") {
   with_runtime(2, [] {
     flag f{0};
