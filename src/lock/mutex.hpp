@@ -7,7 +7,7 @@
 // Why    a sleeper always leaves 2 behind, also when it wins the lock: it cannot know that it was the
 //        only one. One spare wake call, never a lost one. (RELIABILITY K3: such a lock written in haste
 //        hung after 197,049 rounds.)
-// Checked by test/unit/lock/mutex_test.cpp; exhaustively by the exploration engine.
+// Checked by test/model/lock_model.cpp, exhaustively; test/unit/lock/mutex_test.cpp.
 #pragma once
 #include <cstdint>
 

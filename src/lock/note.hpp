@@ -5,7 +5,7 @@
 // Order  note.signal  wakeup: what the waker wrote, then key_ (release exchange) / sleep: key_ (acquire)
 // Never  wake twice without a clear: the second signal means that two Ms believe they own the hand-over.
 //        A wake before the sleep is not lost: the sleeper sees 1 and does not sleep (RELIABILITY W9).
-// Checked by test/unit/lock/note_test.cpp; exhaustively by the exploration engine.
+// Checked by test/model/note_model.cpp, exhaustively; test/unit/lock/note_test.cpp.
 #pragma once
 #include <cstdint>
 

@@ -8,6 +8,7 @@
 // Order  runq.publish   put: slot, then tail_ (release)      / take, grab: tail_ (acquire), then slot
 //        runq.consume   take, grab: slots, then head_ CAS (release) / put: head_ (acquire), then slot
 //        runq.runnext   put: the goroutine, then runnext_ (release) / take, grab: runnext_ (acquire CAS)
+//                       put: the ring, then take: runnext_ (release CAS) / empty: runnext_ (acquire), then tail_ again
 // Why    slots are relaxed atomics: a thief copies before its CAS, so it may read a slot that is being
 //        reused. The CAS then fails and the copy is dropped, but the read did happen.
 //        runnext: only the owner makes it non-null, so from null it needs no CAS.
@@ -16,8 +17,8 @@
 // Token  owner_ is plain, and changes with the P: two owners at a time are a data race that a detector sees, or
 //        a fatal error, long before they have lost a goroutine.
 // Never  touch *gp before the CAS has won: until then it belongs to someone else.
-// Checked by test/unit/model/runq_test.cpp, test/conformance/runq_test.cpp; exhaustively by the
-//        exploration engine.
+// Checked by test/model/runq_model.cpp, exhaustively, in rings of 2 and 4; test/unit/model/runq_test.cpp,
+//        test/conformance/runq_test.cpp.
 #pragma once
 #include <cstdint>
 
@@ -111,8 +112,9 @@ class runq {
       return next;
     }
     // A failed CAS means that a thief has it: only thieves take from the owner, so there is no second try.
+    // Released for empty(): who sees that runnext is gone sees that what it kicked out is in the ring.
     // order: runq.runnext
-    if (next != nullptr && runnext_.compare_exchange_strong(next, nullptr, acquire, relaxed)) return next;
+    if (next != nullptr && runnext_.compare_exchange_strong(next, nullptr, acq_rel, relaxed)) return next;
     return nullptr;
   }
 
@@ -181,13 +183,14 @@ class runq {
   }
   bool has_next() const { return runnext_.load(relaxed) != nullptr; }
 
-  // Anyone. Never true while a goroutine is on its way from runnext into the ring: that moves tail_, so an
-  // unchanged tail_ around the look at runnext makes the look at head_ and tail_ a consistent one.
+  // Anyone. Never true when the owner has put one goroutine into the ring and taken another from runnext: the first
+  // moves tail_, so an unchanged tail_ around the look at runnext makes the look at head_ and tail_ a consistent one.
+  // (While put is at it, with runnext stolen at once, it may be true: the submitter wakes somebody after its put.)
   [[nodiscard]] bool empty() const {
     for (;;) {
       const std::uint32_t h = head_.load(acquire);
       const std::uint32_t t = tail_.load(acquire);
-      const T* next = runnext_.load(acquire);
+      const T* next = runnext_.load(acquire);  // order: runq.runnext
       if (t == tail_.load(acquire)) return h == t && next == nullptr;
       os::pause();
     }

@@ -17,6 +17,7 @@
 #include "base/print.hpp"
 #include "base/wires.hpp"
 #include "os/sys.hpp"
+#include "sched/countdown.hpp"
 #include "sched/exploration.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
@@ -181,7 +182,7 @@ class runtime {
     if (rt_.knobs.schedtrace != 0) start_sysmon(&rt_);
     mstart(m0_);
     // order: rt.home
-    for (std::uint32_t n; (n = rt_.live_ms.load(acquire)) != 0;) os::futex_wait(&rt_.live_ms, n);
+    wait_until_none(rt_.live_ms);
     if (rt_.has_sysmon) stop_sysmon(&rt_);
     if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);
   }
@@ -189,7 +190,7 @@ class runtime {
   ~runtime() {
     // A thread outside may still be inside wakep for the last goroutine it readied.
     // order: rt.foreign
-    for (std::uint32_t n; (n = rt_.foreign.load(acquire)) != 0;) os::futex_wait(&rt_.foreign, n);
+    wait_until_none(rt_.foreign);
     for (m* mp = rt_.allm; mp != nullptr; mp = mp->alllink) {
       if (mp->thread.handle != 0) os::thread_join(mp->thread);
     }

@@ -4,13 +4,12 @@
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "sched/dispatch.hpp"
+#include "sched/revoke.hpp"
 #include "sched/sched.hpp"
 #include "weft/go.hpp"
 
 namespace weft::rt {
 namespace {
-
-void set_revoke(m* mp, std::uint32_t state) { mp->revoke.store(next_revoke(mp->revoke.load(relaxed), state), release); }
 
 // The goroutine runs on this thread and has no P: its old one if that is idle, any idle one, or it queues for
 // one like everybody else, but tied to this M: whoever dequeues it hands its P over (startlockedm). So a
@@ -23,7 +22,9 @@ void rejoin(g* gp, m* mp) {
   p* pp = nullptr;
   noise(noise_at::rejoining);
   {
+    // Under the same lock as R3 and what follows it: a revoker that has just won has taken the P off by now.
     mutex_guard guard(rt->lock);
+    if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
     if (mp->oldp != nullptr && mp->choose.settled(site::old_p, 2) == 0 && pidletake(rt, mp->oldp)) {
       pp = mp->oldp;
     } else {
@@ -51,7 +52,7 @@ void rejoin(g* gp, m* mp) {
   }
   mp->oldp = nullptr;
   acquirep(mp, pp);
-  set_revoke(mp, revoke_none);
+  set_revoke(mp->revoke, revoke_none);
   begin_run(mp, gp, false);
 }
 
@@ -72,10 +73,7 @@ m* enter_slow(g* gp, op what, const void* object) {
         break;
       }
       case revoke_explore: gp->rt->explore->point(gp->rt->explore, gp, what, object); return mp;
-      default:
-        if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
-        rejoin(gp, mp);
-        return mp;
+      default: rejoin(gp, mp); return mp;
     }
   }
 }
@@ -99,7 +97,7 @@ blocking_scope::blocking_scope() : g_(nullptr) {
   p* pp = releasep(mp);
   mp->oldp = pp;
   gp->status.set(status::running, status::detached);
-  set_revoke(mp, revoke_done);
+  set_revoke(mp->revoke, revoke_done);
   noise(noise_at::handing_off);
   handoffp(pp);
 }

@@ -17,8 +17,8 @@
 // Never  hold an object's lock over E3: the slow path may wait for a P, while others spin on the lock
 //        (FAULTS 45). Every call enters before its first lock.
 // Never  let user code run with in_runtime == 1, but for the moving of a callable or an element.
-// Checked by test/unit/sched/enter_test.cpp; with revokers, as a model, by test/spin/revoke.pml; exhaustively by the
-// exploration engine.
+// Checked by test/model/revoke_model.cpp, exhaustively, with the revokers of sched/revoke.hpp; as a model by
+// test/spin/revoke.pml; test/unit/sched/enter_test.cpp.
 #pragma once
 #include "arch/getg.hpp"
 #include "base/atomic.hpp"
@@ -48,7 +48,7 @@ inline m* door_in(g* gp, op what = op::none, const void* object = nullptr) {
 // E4; released to R3.
 inline void door_out(m* mp) {
   compiler_barrier();
-  mp->in_runtime.store(0, release);
+  mp->in_runtime.store(0, release);  // order: enter.leave
 }
 
 // The scope of a runtime call that does not park. Six instructions: it does not nest, so there is no flag to save;

@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "os/sys.hpp"
+#include "sched/countdown.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
 #include "sched/sched.hpp"
@@ -69,7 +70,7 @@ bool nothing_else(m* mp) {
   }
   noise(noise_at::submitted);
   wakep(rt);
-  if (rt->foreign.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->foreign);  // order: rt.foreign
+  leave(rt->foreign);  // order: rt.foreign
   if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
 }
 

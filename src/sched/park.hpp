@@ -8,8 +8,8 @@
 // Never  ready a goroutine while holding the lock of an object: the waiter may have its status locked by a
 //        taker who is after that very lock.
 // Never  touch the waiter's frame after ready.
-// Checked by test/stress/taker.cpp and the conformance tests; as a model by test/spin/park.pml; exhaustively by the
-// exploration engine.
+// Checked by test/stress/taker.cpp and the conformance tests; as a model by test/spin/park.pml; exhaustively, for
+// plain threads and the status word, by test/model/park_model.cpp.
 #pragma once
 #include <cstdint>
 

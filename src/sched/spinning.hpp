@@ -33,7 +33,8 @@
 // If C1 comes last, it erases B3, but then C3 sees B1. If B3 comes last, whoever drops a P sees it.
 //
 // Checked by test/spin/dance.pml: all interleavings on 3 Ps, also with store buffers; each of the mistakes above is a
-// mutation there that must fail (docs/internals/spin-models.md). On real threads: test/stress/work_conservation.cpp.
+// mutation there that must fail (docs/internals/spin-models.md). This code on 2 and 3 Ps:
+// test/model/spinning_model.cpp. On real threads: test/stress/work_conservation.cpp.
 #pragma once
 #include <cstdint>
 

@@ -9,6 +9,7 @@
 #include "base/noise.hpp"
 #include "base/print.hpp"
 #include "os/sys.hpp"
+#include "sched/countdown.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
 
@@ -58,7 +59,7 @@ void mstart(m* mp) {
   mstart1(mp);
   // Released to run(), which frees what this M was part of once the count is zero: nothing of it after this.
   // order: rt.home
-  if (rt->live_ms.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->live_ms);
+  leave(rt->live_ms);
 }
 
 m* allocm(sched_t* rt) {
@@ -124,7 +125,7 @@ int newm(m* mp) {
     the_process.mfree = mp;
   }
   // The caller is a live M, or holds `foreign`: rt outlives this. All others may be home already.
-  if (rt->live_ms.fetch_sub(1, acq_rel) == 1) os::futex_wake(&rt->live_ms);  // order: rt.home
+  leave(rt->live_ms);  // order: rt.home
   return err;
 }
 

@@ -11,8 +11,8 @@
 // Never  touch the word after the CAS that frees the mutex: its next holder may destroy it. With waiters the
 //        whole unlock is done under the bucket's lock and ends with that CAS; only the bucket, the sudog and
 //        its goroutine are touched after it, and those live until the waiter is readied.
-// Checked by test/unit/sync/mutex_test.cpp, test/conformance/mutex_test.cpp, test/stress; exhaustively by the
-//        exploration engine.
+// Checked by test/model/mutex_model.cpp, exhaustively, on plain threads; test/unit/sync/mutex_test.cpp,
+//        test/conformance/mutex_test.cpp, test/stress.
 #include "weft/mutex.hpp"
 
 #include "base/noise.hpp"

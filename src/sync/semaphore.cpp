@@ -8,7 +8,8 @@
 // Order  sema.permit   release: CAS (acq_rel) / acquire: CAS (acq_rel); for a waiter: status.park
 // Never  touch the word after the CAS that gives the last permit away: whoever takes it may destroy the
 //        semaphore. With waiters the object lives until they have been readied, after the last touch.
-// Checked by test/unit/sync/semaphore_test.cpp, test/stress/taker.cpp; exhaustively by the exploration engine.
+// Checked by test/model/sema_model.cpp, exhaustively, on plain threads; test/unit/sync/semaphore_test.cpp,
+//        test/stress/taker.cpp.
 #include "weft/semaphore.hpp"
 
 #include "base/print.hpp"

@@ -7,7 +7,8 @@
 // Order  wg.zero   add: CAS (acq_rel) / wait: load (acquire); for a waiter: status.park
 // Never  touch the word after an add that left no waiters behind at zero: a waiter that comes later sees zero,
 //        returns and may destroy the group.
-// Checked by test/unit/sync/wait_group_test.cpp, test/stress; exhaustively by the exploration engine.
+// Checked by test/model/wait_group_model.cpp, exhaustively, on plain threads; test/unit/sync/wait_group_test.cpp,
+//        test/stress.
 #include "weft/wait_group.hpp"
 
 #include <algorithm>

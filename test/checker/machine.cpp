@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t stack_bytes = std::size_t{128} << 10;
 
-enum class state : std::uint8_t { free, runnable, waiting, joining, finished };
+enum class state : std::uint8_t { free, runnable, waiting, joining, locking, finished };
 
 struct model_thread {
   rt::gobuf context;
@@ -33,7 +33,9 @@ struct model_thread {
   std::uint64_t futex = 0;
   std::int64_t deadline = -1;
   bool timed_out = false;
+  bool may_be_left = false;
   std::uint32_t joins = 0;
+  std::uint32_t locks = 0;  // index
   void (*fn)(void*) = nullptr;
   void* arg = nullptr;
   thread_state kept;
@@ -61,6 +63,14 @@ std::uint64_t outcome_value = 0;
 std::uint32_t generation = 0;
 std::vector<std::uint32_t> futex_queue;  // waiting threads, oldest first
 
+struct lock_state {
+  std::uint64_t at;
+  bool held;
+  std::uint32_t holder;
+  vclock vc, cov;
+};
+std::vector<lock_state> locks;  // of this execution
+
 // While a checker function runs on a model thread's fibre.
 class inside {
  public:
@@ -87,6 +97,7 @@ void switch_thread(std::uint32_t to) {
 mask runnable = 0;
 mask timed = 0;  // asleep, and may wake by themselves
 mask joining = 0;
+mask locking = 0;
 mask yielders = 0;  // have waits_for
 
 mask enabled_threads() {
@@ -94,6 +105,10 @@ mask enabled_threads() {
   for (mask j = joining; j != 0; j &= j - 1) {
     const auto i = static_cast<std::uint32_t>(std::countr_zero(j));
     if (threads[threads[i].joins].st == state::finished) m |= mask{1} << i;
+  }
+  for (mask l = locking; l != 0; l &= l - 1) {
+    const auto i = static_cast<std::uint32_t>(std::countr_zero(l));
+    if (!locks[threads[i].locks].held) m |= mask{1} << i;
   }
   return m;
 }
@@ -103,6 +118,7 @@ void set_state(std::uint32_t i, state s) {
   threads[i].st = s;
   runnable = s == state::runnable ? runnable | bit : runnable & ~bit;
   joining = s == state::joining ? joining | bit : joining & ~bit;
+  locking = s == state::locking ? locking | bit : locking & ~bit;
   timed = s == state::waiting && (threads[i].deadline >= 0 || spurious_left != 0) ? timed | bit : timed & ~bit;
 }
 
@@ -115,6 +131,9 @@ std::string who_waits() {
       std::snprintf(line, sizeof line, "; thread %u sleeps at pc %#x", i, pending[i].pc);
     } else if (t.st == state::joining) {
       std::snprintf(line, sizeof line, "; thread %u joins thread %u", i, t.joins);
+    } else if (t.st == state::locking) {
+      std::snprintf(line, sizeof line, "; thread %u waits for a lock that thread %u holds, at pc %#x", i,
+                    locks[t.locks].holder, pending[i].pc);
     } else {
       continue;
     }
@@ -129,7 +148,9 @@ void schedule() {
   mask enabled = enabled_threads();
   if (enabled == 0) {
     for (std::uint32_t i = 0; i < nthreads; ++i) {
-      if (threads[i].st != state::finished) fail("deadlock: nobody can go on%s", who_waits().c_str());
+      const model_thread& t = threads[i];
+      const bool left = t.may_be_left && threads[0].st == state::finished;
+      if (t.st != state::finished && !left) fail("deadlock: nobody can go on%s", who_waits().c_str());
     }
     leave(verdict::done);
   }
@@ -165,7 +186,7 @@ void schedule() {
     futex_queue.erase(std::find(futex_queue.begin(), futex_queue.end(), t));
     if (recording) events.push_back({pending[t], t, 0, 0, true, false, {}});
     set_state(t, state::runnable);
-  } else if (th.st == state::joining) {
+  } else if (th.st == state::joining || th.st == state::locking) {
     set_state(t, state::runnable);
   }
   if (t != cur) switch_thread(t);
@@ -238,6 +259,7 @@ void new_thread(std::uint32_t i, void (*fn)(void*), void* arg) {
   t.arg = arg;
   pending[i] = step{};
   t.waits_for = 0;
+  t.may_be_left = false;
   t.kept = thread_state{};
   t.view.vc.clear();
   t.view.cov.clear();
@@ -298,7 +320,8 @@ verdict run_once(void (*body)(), search& s, const settings& want, bool record_it
   events.clear();
   failure.clear();
   futex_queue.clear();
-  runnable = timed = joining = yielders = 0;
+  runnable = timed = joining = locking = yielders = 0;
+  locks.clear();
   nsteps = 0;
   clock_ns = 1'000'000'000;
   spurious_left = how.spurious_wakeups;
@@ -333,6 +356,7 @@ std::uint64_t steps_done() { return nsteps; }
 std::uint64_t outcome() { return outcome_value; }
 bool active() { return running && !in_checker; }
 std::uint32_t current_thread() { return cur; }
+void may_be_left_asleep() { threads[cur].may_be_left = true; }
 std::int64_t now() { return clock_ns; }
 void time_passes(std::int64_t ns) { clock_ns += ns; }
 
@@ -452,7 +476,14 @@ bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std
     e->value = found;
     e->ok = found == expected;
   }
-  if (found != expected) return true;
+  if (found != expected) {
+    // The kernel has read the word in this thread: coherence holds for what the thread reads next.
+    memory_view& v = my_view();
+    location& l = location_at(word, 4, cur, v, pc);
+    do_read(l, l.newest, cur, v, relaxed);
+    tick();
+    return true;
+  }
   model_thread& t = threads[cur];
   t.futex = addr;
   t.deadline = timeout_ns < 0 ? -1 : clock_ns + timeout_ns;
@@ -460,6 +491,8 @@ bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std
   set_state(cur, state::waiting);
   futex_queue.push_back(cur);
   announce(act::timeout, relaxed, pc, waiters_of(addr), true);
+  // It moves the clock, which anybody may read in the middle of any step.
+  pending[cur].global = t.deadline >= 0;
   schedule();
   see_newest(my_view(), views, nthreads);
   t.deadline = -1;
@@ -488,6 +521,73 @@ void futex_wake(void* word, int n, std::uint32_t pc) {
     if (e != nullptr) e->note += " wakes " + std::to_string(w);
     --n;
   }
+}
+
+namespace {
+
+std::uint32_t lock_index(std::uint64_t at) {
+  for (std::uint32_t i = 0; i < locks.size(); ++i) {
+    if (locks[i].at == at) return i;
+  }
+  lock_state fresh{at, false, 0, {}, {}};
+  locks.push_back(fresh);
+  return static_cast<std::uint32_t>(locks.size() - 1);
+}
+
+void take_lock(lock_state& l) {
+  l.held = true;
+  l.holder = cur;
+  my_view().vc.join(l.vc, nthreads);
+  my_view().cov.join(l.cov, nthreads);
+  tick();
+}
+
+}  // namespace
+
+void lock_step(const void* lock, std::uint32_t pc) {
+  if (!active()) return;
+  inside me;
+  const auto at = reinterpret_cast<std::uint64_t>(lock);
+  check_not_freed(lock, pc);
+  announce(act::lock, relaxed, pc, at, true);
+  threads[cur].locks = lock_index(at);
+  set_state(cur, state::locking);
+  schedule();
+  record();
+  check_not_freed(lock, pc);
+  take_lock(locks[threads[cur].locks]);
+}
+
+bool try_lock_step(const void* lock, std::uint32_t pc) {
+  if (!active()) return true;
+  inside me;
+  const auto at = reinterpret_cast<std::uint64_t>(lock);
+  announce(act::try_lock, relaxed, pc, at, true);
+  pending[cur].object[1] = held_state_of(at);
+  schedule();
+  event* e = record();
+  check_not_freed(lock, pc);
+  lock_state& l = locks[lock_index(at)];
+  if (e != nullptr) e->ok = !l.held;
+  if (l.held) return false;
+  take_lock(l);
+  return true;
+}
+
+void unlock_step(const void* lock, std::uint32_t pc) {
+  if (!active()) return;
+  inside me;
+  const auto at = reinterpret_cast<std::uint64_t>(lock);
+  announce(act::unlock, relaxed, pc, held_state_of(at), true);
+  schedule();
+  record();
+  check_not_freed(lock, pc);
+  lock_state& l = locks[lock_index(at)];
+  if (!l.held) fail("unlock of a lock that nobody holds: %p at pc %#x", lock, pc);
+  l.held = false;
+  l.vc = my_view().vc;
+  l.cov = my_view().cov;
+  tick();
 }
 
 namespace {

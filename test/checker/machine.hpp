@@ -61,6 +61,9 @@ enum class act : std::uint8_t {
   spawn,
   join,
   yield,
+  lock,
+  try_lock,
+  unlock,
   end,
 };
 
@@ -80,6 +83,8 @@ bool dependent(const step& a, const step& b);
 inline constexpr std::uint64_t sc_object = 2;
 // Those who wait on a word are another object than the word.
 inline std::uint64_t waiters_of(std::uint64_t word) { return word | std::uint64_t{1} << 63; }
+// What an unlock changes for try_lock; who blocks in lock is ordered by the lock alone.
+inline std::uint64_t held_state_of(std::uint64_t lock) { return lock | std::uint64_t{1} << 62; }
 
 // One line of a recorded execution.
 struct event {
@@ -117,6 +122,8 @@ bool active();  // a model thread is running its own code
 std::uint32_t spawn(void (*fn)(void*), void* arg, std::uint32_t pc);
 void join(std::uint32_t thread, std::uint32_t pc);
 std::uint32_t current_thread();
+// The calling thread may sleep for ever once the first thread has ended: that is then no deadlock.
+void may_be_left_asleep();
 std::uint32_t choose(std::uint32_t n);
 void report_outcome(std::uint64_t value);
 void note(const char* fmt, ...) __attribute__((format(printf, 1, 2)));  // a line in the recorded execution
@@ -128,6 +135,10 @@ void membarrier_step(std::uint32_t pc);
 // False: the time was up.
 bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std::uint32_t pc);
 void futex_wake(void* word, int n, std::uint32_t pc);
+// A lock that is one step, for models of what is built on one that was searched by itself (lock_model.cpp).
+void lock_step(const void* lock, std::uint32_t pc);
+bool try_lock_step(const void* lock, std::uint32_t pc);
+void unlock_step(const void* lock, std::uint32_t pc);
 
 std::uint64_t atomic_load(const void* at, std::uint32_t size, order o, std::uint32_t pc);
 void atomic_store(void* at, std::uint32_t size, std::uint64_t v, order o, std::uint32_t pc);

@@ -84,11 +84,12 @@ class session {
       return;
     }
     std::vector<std::uint8_t> path;
-    if (!parse_path(w.path, path)) {
+    bool reduced = false;
+    if (!parse_path(w.path, path, reduced)) {
       std::fprintf(stderr, "not a path: '%s'\n", w.path.c_str());
       std::exit(2);
     }
-    search_ = replay(path);
+    search_ = replay(path, reduced);
   }
 
   // Searches for so many seconds more (0: to the end). False: there is nothing more to do.
@@ -135,10 +136,8 @@ class session {
 
   // The failed execution once more, looking.
   void explain() const {
-    const std::string path = path_text(search_->path());
-    std::vector<std::uint8_t> again;
-    parse_path(path, again);
-    const auto r = replay(again);
+    const std::string path = path_text(search_->path(), search_->reduces());
+    const auto r = replay(search_->path(), search_->reduces());
     r->begin();
     run_once(m_.body, *r, how_, true);
     std::printf("  %s: %s\n  %s\n", m_.name, m_.claim, failure_with_places().c_str());

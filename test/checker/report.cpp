@@ -24,6 +24,9 @@ const char* act_name(act a) {
     case act::spawn: return "starts a thread";
     case act::join: return "joins";
     case act::yield: return "gives way";
+    case act::lock: return "locks";
+    case act::try_lock: return "try_lock";
+    case act::unlock: return "unlocks";
     case act::end: return "ends";
   }
   return "?";
@@ -53,6 +56,7 @@ std::string what_it_did(const event& e) {
       s += e.ok ? " -> " + value_text(e.value) : std::string(" FAILS") + (e.stale ? " on an old value" : "");
       break;
     case act::fence: s += std::string(" ") + order_name(e.what.ord); break;
+    case act::try_lock: s += e.ok ? "" : ", no: it is held"; break;
     case act::futex_wait: s += e.ok ? ", sleeps" : ", no: it is " + value_text(e.value); break;
     default: break;
   }

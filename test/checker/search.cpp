@@ -193,7 +193,10 @@ class dpor : public tree {
       c.join(e.dclock);
       c.raise(e.thread, r + 1);
     }
+    // The unlock before it is no step that could have come after: what races is the two locks, and that is done above.
+    if (s.what == act::lock || s.what == act::try_lock) c.join(object_of(held_state_of(s.object[0])).released);
     c.raise(t, index + 1);
+    if (s.what == act::unlock) object_of(s.object[0]).released = c;
     trace_[index].dclock = c;
     after_[t] = c;
     last_of_[t] = {generation_, index};
@@ -216,6 +219,11 @@ class dpor : public tree {
   // too, and shows what it would have read there. Only past a store that must come before does a stale read show
   // something of its own.
   bool looks_past(std::uint32_t thread, std::uint32_t at) override { return at == 0 || before_.at[thread] >= at; }
+  bool reduces() const override { return true; }
+
+ protected:
+  const step* pending_ = nullptr;
+  std::size_t fresh_from_ = 0;
 
  private:
   static constexpr std::uint32_t none = ~std::uint32_t{0};
@@ -238,6 +246,7 @@ class dpor : public tree {
     std::uint32_t generation = 0;
     std::uint32_t write = none;
     std::uint32_t read[max_threads];
+    clock released;  // of a lock's state: who unlocked it last
   };
 
   void add(std::uint32_t index) {
@@ -253,6 +262,7 @@ class dpor : public tree {
       o.generation = generation_;
       o.write = none;
       for (std::uint32_t& r : o.read) r = none;
+      o.released = clock{};
     }
     return o;
   }
@@ -294,7 +304,6 @@ class dpor : public tree {
   };
 
   mask sleep_ = 0;
-  const step* pending_ = nullptr;
   std::vector<entry> trace_;
   std::vector<std::uint32_t> found_;
   clock after_[max_threads];
@@ -302,7 +311,6 @@ class dpor : public tree {
   last last_of_[max_threads];
   std::uint32_t last_global_ = none;
   std::uint32_t generation_ = 0;
-  std::size_t fresh_from_ = 0;
   static constexpr std::uint32_t object_slots = 4096;
   std::vector<object> objects_ = std::vector<object>(object_slots);
 };
@@ -346,31 +354,33 @@ class sampling : public search {
   rt::explore::strategy* now_ = nullptr;
 };
 
-class replay_search : public search {
+// The decisions of a path. Over `dpor` it leaves out the reads that dpor left out.
+template <class Base>
+class replay_search : public Base {
  public:
   explicit replay_search(std::vector<std::uint8_t> path) : given_(std::move(path)) {}
   bool begin() override {
-    if (pos_ != 0) return false;
-    path_.clear();
-    return true;
+    if (at_ != 0) return false;
+    return Base::begin();
   }
-  int pick(mask enabled, std::uint32_t current, const step*) override {
+  int pick(mask enabled, std::uint32_t current, const step* pending) override {
+    this->sees(pending);
     if ((enabled & (enabled - 1)) == 0) return static_cast<int>(lowest(enabled));
     std::uint32_t t = (enabled >> current & 1) != 0 ? current : lowest(enabled);
-    if (pos_ < given_.size()) {
-      t = given_[pos_++];
+    if (at_ < given_.size()) {
+      t = given_[at_++];
       if ((enabled >> t & 1) == 0) other_program();
     }
-    chosen(t);
+    this->chosen(t);
     return static_cast<int>(t);
   }
   std::uint32_t choose(std::uint32_t n) override {
     std::uint32_t c = 0;
-    if (pos_ < given_.size()) {
-      c = given_[pos_++];
+    if (at_ < given_.size()) {
+      c = given_[at_++];
       if (c >= n) other_program();
     }
-    chosen(c);
+    this->chosen(c);
     return c;
   }
 
@@ -380,7 +390,27 @@ class replay_search : public search {
     std::exit(2);
   }
   std::vector<std::uint8_t> given_;
-  std::size_t pos_ = 0;
+  std::size_t at_ = 0;
+};
+
+class plain_base : public search {
+ public:
+  bool begin() override {
+    path_.clear();
+    return true;
+  }
+  void sees(const step*) {}
+};
+
+// Follows what is dependent, and looks for no race to reverse.
+class following_dpor : public dpor {
+ public:
+  bool begin() override {
+    const bool first = dpor::begin();
+    fresh_from_ = ~std::size_t{0};
+    return first;
+  }
+  void sees(const step* pending) { pending_ = pending; }
 };
 
 }  // namespace
@@ -407,16 +437,17 @@ std::unique_ptr<search> portfolio(std::uint64_t seed) {
   return std::make_unique<sampling>(std::move(all), seed);
 }
 
-std::unique_ptr<search> replay(std::vector<std::uint8_t> path) {
-  return std::make_unique<replay_search>(std::move(path));
+std::unique_ptr<search> replay(std::vector<std::uint8_t> path, bool reduced) {
+  if (reduced) return std::make_unique<replay_search<following_dpor>>(std::move(path));
+  return std::make_unique<replay_search<plain_base>>(std::move(path));
 }
 
 namespace {
 constexpr char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 }
 
-std::string path_text(const std::vector<std::uint8_t>& path) {
-  std::string text;
+std::string path_text(const std::vector<std::uint8_t>& path, bool reduced) {
+  std::string text = reduced ? "." : "";
   for (const std::uint8_t c : path) {
     if (c >= 36) std::abort();  // no choice has so many answers
     text += digits[c];
@@ -424,10 +455,11 @@ std::string path_text(const std::vector<std::uint8_t>& path) {
   return text.empty() ? "-" : text;
 }
 
-bool parse_path(const std::string& text, std::vector<std::uint8_t>& out) {
+bool parse_path(const std::string& text, std::vector<std::uint8_t>& out, bool& reduced) {
   out.clear();
+  reduced = !text.empty() && text[0] == '.';
   if (text == "-") return true;
-  for (const char c : text) {
+  for (const char c : text.substr(reduced ? 1 : 0)) {
     const char* at = std::find(digits, digits + 36, c);
     if (at == digits + 36) return false;
     out.push_back(static_cast<std::uint8_t>(at - digits));

@@ -36,6 +36,8 @@ class search {
   virtual bool looks_past(std::uint32_t thread, std::uint32_t at) {
     return static_cast<void>(thread), static_cast<void>(at), true;
   }
+  // True: looks_past leaves reads out, so a replay of its path must leave out the same.
+  virtual bool reduces() const { return false; }
   // Every decision of this execution that had an alternative.
   const std::vector<std::uint8_t>& path() const { return path_; }
 
@@ -49,10 +51,11 @@ std::unique_ptr<search> full(std::uint32_t preemptions);
 inline constexpr std::uint32_t unbounded = ~std::uint32_t{0};
 std::unique_ptr<search> sampled(rt::explore::kind k, std::uint32_t depth, std::uint64_t seed);
 std::unique_ptr<search> portfolio(std::uint64_t seed);
-std::unique_ptr<search> replay(std::vector<std::uint8_t> path);
+std::unique_ptr<search> replay(std::vector<std::uint8_t> path, bool reduced);
 
-std::string path_text(const std::vector<std::uint8_t>& path);
+// A path of a search that reduces begins with a dot.
+std::string path_text(const std::vector<std::uint8_t>& path, bool reduced);
 // False: not a path.
-bool parse_path(const std::string& text, std::vector<std::uint8_t>& out);
+bool parse_path(const std::string& text, std::vector<std::uint8_t>& out, bool& reduced);
 
 }  // namespace weft::check

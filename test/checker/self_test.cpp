@@ -425,6 +425,7 @@ random_program* program = nullptr;
 void run_random() {
   struct shared {
     alignas(8) std::uint32_t at[3] = {};
+    std::uint64_t locks[2] = {};
     std::uint64_t seen = 0;
     std::uint64_t results[3] = {};
   };
@@ -446,6 +447,20 @@ void run_random() {
                            acquires(o.ord) ? (o.ord == seq_cst ? seq_cst : acquire) : relaxed, 1) +
                 1;
             break;
+          case 7:  // a critical section
+            lock_step(&s.locks[o.value & 1], 1);
+            r = r * 7 + atomic_load(&s.at[o.where], 4, relaxed, 1) + 1;
+            atomic_store(&s.at[o.where], 4, o.value + t * 3, relaxed, 1);
+            unlock_step(&s.locks[o.value & 1], 1);
+            break;
+          case 8:  // one that is left out when another thread is in it
+            if (try_lock_step(&s.locks[o.value & 1], 1)) {
+              r = r * 7 + atomic_load(&s.at[o.where], 4, relaxed, 1) + 1;
+              unlock_step(&s.locks[o.value & 1], 1);
+            } else {
+              r = r * 7 + 5;
+            }
+            break;
           default: atomic_fence(o.ord == relaxed ? seq_cst : o.ord, 1);
         }
       }
@@ -458,7 +473,8 @@ void run_random() {
   report_outcome(all);
 }
 
-TEST(reduction, random_programs_have_the_same_outcomes_reduced_and_not) {
+// Programs of the first `kinds` kinds of operations.
+void compare_reduced_and_not(std::uint32_t kinds) {
   const char* wanted = std::getenv("TEST_PROGRAMS");
   const int programs = wanted != nullptr ? std::atoi(wanted) : 400;
   ASSERT_GT(programs, 0);
@@ -471,16 +487,18 @@ TEST(reduction, random_programs_have_the_same_outcomes_reduced_and_not) {
     const std::uint32_t nthreads = 2 + random.below(2);
     for (std::uint32_t t = 0; t < nthreads; ++t) {
       p.threads.emplace_back();
-      const std::uint32_t n =
-          nthreads == 2 ? 2 + random.below(3) : 1 + random.below(2) + (random.below(4) == 0 ? 1 : 0);
+      const std::uint32_t n = kinds > 7       ? (nthreads == 2 ? 2 : 1)
+                              : nthreads == 2 ? 2 + random.below(3)
+                                              : 1 + random.below(2) + (random.below(4) == 0 ? 1 : 0);
       for (std::uint32_t k = 0; k < n; ++k) {
         random_program::op o;
-        o.what = static_cast<std::uint8_t>(random.below(7));
+        o.what = static_cast<std::uint8_t>(random.below(kinds));
         o.where = static_cast<std::uint8_t>(random.below(2));
         o.value = static_cast<std::uint8_t>(random.below(3));
         constexpr order loads[] = {relaxed, acquire, seq_cst};
         constexpr order stores[] = {relaxed, release, seq_cst};
         constexpr order both[] = {relaxed, acquire, release, acq_rel, seq_cst};
+        if (o.what >= 5 && kinds > 7) o.what = static_cast<std::uint8_t>(7 + random.below(2));
         o.ord = o.what < 2 ? loads[random.below(3)] : o.what < 4 ? stores[random.below(3)] : both[random.below(5)];
         p.threads.back().push_back(o);
       }
@@ -511,6 +529,8 @@ TEST(reduction, random_programs_have_the_same_outcomes_reduced_and_not) {
   std::printf("%d programs: %llu executions without reduction, %llu with\n", programs,
               static_cast<unsigned long long>(whole_executions), static_cast<unsigned long long>(reduced_executions));
 }
+TEST(reduction, random_programs_have_the_same_outcomes_reduced_and_not) { compare_reduced_and_not(7); }
+TEST(reduction, random_programs_with_locks_have_the_same_outcomes_reduced_and_not) { compare_reduced_and_not(9); }
 
 // ---- each kind of failure is found
 
@@ -708,8 +728,10 @@ TEST(replay, a_path_gives_the_same_failure) {
   ASSERT_EQ(v, verdict::failed);
   std::string first = failure_text();
   std::vector<std::uint8_t> path;
-  ASSERT_TRUE(parse_path(path_text(s->path()), path));
-  const auto r = weft::check::replay(path);
+  bool reduced = false;
+  ASSERT_TRUE(parse_path(path_text(s->path(), s->reduces()), path, reduced));
+  ASSERT_EQ(reduced, s->reduces());
+  const auto r = weft::check::replay(path, reduced);
   r->begin();
   EXPECT_EQ(run_once(body, *r, how, true), verdict::failed);
   // Addresses are the same too: nothing is random in the machine.

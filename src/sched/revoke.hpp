@@ -1,0 +1,95 @@
+// revoke: the revoker's half of the door (sched/enter.hpp), over two words of an M: taking the P of a thread that does
+// not come back.
+//
+//   R1  ask      revoke: none -> pending, generation + 1 (CAS), for all suspects
+//   R2           one membarrier for all of them
+//   R3  decide   in_runtime == 0 ? pending of this generation -> done (CAS): the P is ours; else pending -> none
+//
+// Who    revokers: any thread, several at once; each needs its own R1 and R2. The owner's half is door_in and enter_slow.
+// State  a suspect is one M in one batch; what it asked for is named by the generation that R1 has given out.
+// Order  enter.door    R1 before R3's look, E1 before E3: the membarrier between R1 and R3 is a full barrier in the owner's
+//                      thread, so the owner sees `pending` at E3 or the revoker sees 1 at R3.
+//        enter.leave   E4: what the owner did on its P, then in_runtime = 0 (release) / R3: in_runtime (acquire)
+//        What the revoker does to m and its goroutine is ordered by sched.lock.
+// Why    a generation: without it a revoker that was asleep between R2 and its CAS takes the `pending` of a later one,
+//        whose membarrier is still to come, for its own.
+//        R3 and the taking of the P are one section under sched.lock, as rejoin is: the owner may see `done` at once, and
+//        must find its P gone then.
+// Never  read m.p before R3 has won: the P that raised the suspicion may have been given up since.
+// Never  lower the generation: an old revoker's would come again. Every change of the word that makes a new one counts on
+//        from what it replaces.
+// Checked by test/model/revoke_model.cpp, exhaustively, before there is a sysmon that uses it.
+#pragma once
+#include <cstdint>
+
+#include "base/atomic.hpp"
+#include "model/m.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+
+// One M under suspicion, in one batch.
+class suspect {
+ public:
+  suspect() = default;
+  suspect(atomic<std::uint32_t>& in_runtime, atomic<std::uint32_t>& revoke)
+      : in_runtime_(&in_runtime), revoke_(&revoke) {}
+
+  // R1. False: another revoker is at it, or it has no P to lose.
+  bool ask() {
+    std::uint32_t word = revoke_->load(relaxed);
+    if ((word & revoke_state) != revoke_none) return false;
+    asked_ = next_revoke(word, revoke_pending);
+    if (!revoke_->compare_exchange_strong(word, asked_, relaxed, relaxed)) asked_ = 0;  // order: enter.door
+    return asked_ != 0;
+  }
+
+  // R3, after a membarrier; under sched.lock. True: the P that m.p names now is the caller's.
+  [[nodiscard]] bool decide() {
+    if (asked_ == 0) return false;
+    std::uint32_t expected = asked_;
+    const std::uint32_t generation = asked_ & ~revoke_state;
+    asked_ = 0;
+    if (in_runtime_->load(acquire) == 0) {  // order: enter.leave, enter.door
+      // Fails when the owner has come in and withdrawn it.
+      return revoke_->compare_exchange_strong(expected, generation | revoke_done, relaxed, relaxed);
+    }
+    withdraw(expected);
+    return false;
+  }
+
+  // In place of R3, when R2 failed.
+  void give_up() {
+    if (asked_ != 0) withdraw(asked_);
+    asked_ = 0;
+  }
+
+ private:
+  // The owner may have done so itself.
+  void withdraw(std::uint32_t pending) {
+    revoke_->compare_exchange_strong(pending, pending & ~revoke_state, relaxed, relaxed);
+  }
+
+  atomic<std::uint32_t>* in_runtime_ = nullptr;
+  atomic<std::uint32_t>* revoke_ = nullptr;
+  std::uint32_t asked_ = 0;  // what R1 wrote; 0: nothing
+};
+
+// Owner, inside the runtime: it gives its P away by itself, or has one again. By load and store the generation could go
+// back, when revokers have asked and withdrawn in between.
+inline void set_revoke(atomic<std::uint32_t>& revoke, std::uint32_t state) {
+  std::uint32_t word = revoke.load(relaxed);
+  while (!revoke.compare_exchange_weak(word, next_revoke(word, state), relaxed, relaxed)) {
+  }
+}
+
+// R1 and R2 for all. An error of the system means that nobody is suspected any more; 0 that each is to be decided.
+inline int suspect_all(suspect* s, std::uint32_t n) {
+  bool any = false;
+  for (std::uint32_t i = 0; i < n; ++i) any = s[i].ask() || any;
+  const int err = any ? os::membarrier() : 0;
+  for (std::uint32_t i = 0; err != 0 && i < n; ++i) s[i].give_up();
+  return err;
+}
+
+}  // namespace weft::rt

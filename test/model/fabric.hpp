@@ -1,0 +1,102 @@
+// fabric: the nouns of a runtime without its verbs, for models that let a few of the verbs loose on them. Each execution
+// makes its own, on the model's heap, and gives it back; the process, which is one global object, begins each time as it
+// was before the first.
+//
+// A model thread that stands for an M plays its part of find_runnable itself: goroutines are names here, nobody switches
+// to them. Whole runtimes, switches included, are searched by runtime_model.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "checker/model.hpp"
+#include "model/process.hpp"
+#include "model/sched.hpp"
+#include "sched/sched.hpp"
+
+namespace weft::check {
+
+// The process, before anything happened in it. Not seen by the checker: for the model it has always been so.
+__attribute__((no_sanitize("thread"))) inline void fresh_process() {
+  alignas(64) static unsigned char image[sizeof(rt::process)];
+  static bool taken = false;
+  if (!taken) std::memcpy(image, static_cast<const void*>(&rt::the_process), sizeof image);
+  taken = true;
+  std::memcpy(static_cast<void*>(&rt::the_process), image, sizeof image);
+}
+
+class fabric {
+ public:
+  // All Ps are idle, but on nobody's list: the model says where they are.
+  explicit fabric(std::uint32_t procs) {
+    fresh_process();
+    rt_ = new rt::sched_t;
+    rt_->nprocs = procs;
+    rt_->max_threads = 100;
+    rt_->allp = new rt::p[procs];
+    for (std::uint32_t i = 0; i < procs; ++i) {
+      rt_->allp[i].id = i;
+      rt_->allp[i].rt = rt_;
+      rt_->allp[i].q.set_solo(procs == 1);
+    }
+    // The global queue has a block to spare, as it has in a runtime that is not new: fewer steps that matter to nobody.
+    rt::g* none = nullptr;
+    rt_->runq.push_back(none);
+    rt_->runq.pop_front();
+  }
+  ~fabric() {
+    if (rt_ != nullptr) take_apart(rt_);
+    while (rt::m* mp = ms_) {
+      ms_ = mp->alllink;
+      delete mp;
+    }
+    while (rt::g* gp = gs_) {
+      gs_ = gp->schedlink;
+      delete gp;
+    }
+  }
+  fabric(const fabric&) = delete;
+  fabric& operator=(const fabric&) = delete;
+
+  rt::sched_t* sched() { return rt_; }
+  rt::p* p(std::uint32_t i) { return &rt_->allp[i]; }
+
+  // Without a P, inside the runtime; counted among those that are not home.
+  rt::m* new_m() {
+    auto* mp = new rt::m;
+    mp->rt = rt_;
+    mp->id = rt_->mnext++;
+    mp->choose.seed(mp->id);
+    mp->alllink = ms_;
+    ms_ = mp;
+    rt_->live_ms.fetch_add(1, rt::relaxed);
+    return mp;
+  }
+
+  // A goroutine of this runtime that waits: named, with nothing to run.
+  rt::g* new_g(std::uint64_t goid) {
+    auto* gp = new rt::g;
+    gp->rt = rt_;
+    gp->goid = goid;
+    gp->schedlink = gs_;
+    gs_ = gp;
+    gp->status.born();
+    return gp;
+  }
+
+  // As the end of a runtime: whatever of it is used after this is used too late.
+  static void take_apart(rt::sched_t* rt) {
+    rt->runq.drop();
+    delete[] rt->allp;
+    delete rt;
+  }
+  // The model has taken it apart itself.
+  void taken_apart() { rt_ = nullptr; }
+
+ private:
+  rt::sched_t* rt_;
+  rt::m* ms_ = nullptr;
+  rt::g* gs_ = nullptr;
+};
+
+}  // namespace weft::check

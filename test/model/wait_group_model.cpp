@@ -1,0 +1,98 @@
+// The wait group through its public face, on plain threads.
+#include "weft/wait_group.hpp"
+
+#include "model/fabric.hpp"
+#include "sched/park.hpp"
+
+namespace {
+
+using namespace weft::check;
+namespace rt = weft::rt;
+
+MODEL(wait_group_two_workers, "wait returns when both are done, and sees what they did", .spurious = 1) {
+  fresh_process();
+  auto* wg = new weft::wait_group;
+  int payload[2] = {};
+  wg->add(2);
+  auto first = [&] {
+    payload[0] = 1;
+    wg->done();
+  };
+  auto second = [&] {
+    payload[1] = 1;
+    wg->done();
+  };
+  auto a = start(first);
+  auto b = start(second);
+  wg->wait();
+  expect(payload[0] == 1 && payload[1] == 1, "what was done is seen");
+  delete wg;  // done may still be under way
+  a.join();
+  b.join();
+}
+
+MODEL(wait_group_two_waiters, "one done lets two waiters go; the last to return frees the group") {
+  fresh_process();
+  auto* wg = new weft::wait_group;
+  int payload = 0;
+  std::atomic<int> users{2};
+  wg->add(1);
+  auto worker = [&] {
+    payload = 1;
+    wg->done();
+  };
+  auto wait = [&] {
+    wg->wait();
+    expect(payload == 1, "what was done is seen");
+    if (users.fetch_sub(1, std::memory_order_acq_rel) == 1) delete wg;
+  };
+  auto a = start(worker);
+  auto b = start(wait);
+  wait();
+  a.join();
+  b.join();
+}
+
+MODEL(wait_group_second_round, "a group is used again when its wait has returned") {
+  fresh_process();
+  weft::wait_group wg;
+  int payload = 0;
+  for (int round = 1; round <= 2; ++round) {
+    wg.add(1);
+    auto worker = [&] {
+      payload = round;
+      wg.done();
+    };
+    auto t = start(worker);
+    wg.wait();
+    expect(payload == round, "what was done is seen");
+    t.join();
+  }
+}
+
+MODEL(wait_group_timeout_against_done,
+      "the waiter that a timeout took may free the group before done has looked for it") {
+  fresh_process();
+  auto* wg = new weft::wait_group;
+  rt::g* proxy = rt::proxy_get();
+  rt::proxy_put(proxy);
+  const std::uint32_t seq = proxy->wait_seq + 1;
+  int payload = 0;
+  bool took = false;
+  wg->add(1);
+  auto timeout = [&] { took = rt::take_waiter(nullptr, proxy, 0, seq, rt::wait_result::timed_out); };
+  auto worker = [&] {
+    payload = 1;
+    wg->done();
+  };
+  auto a = start(timeout);
+  auto b = start(worker);
+  wg->wait();
+  a.join();
+  if (took) wg->wait();  // again, and without a timeout
+  expect(payload == 1, "what was done is seen");
+  delete wg;
+  b.join();
+}
+
+}  // namespace
