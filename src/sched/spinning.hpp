@@ -77,4 +77,25 @@ inline void end_spinning(spin_words w) {
   noise(noise_at::spin_ended);
 }
 
+// Under sched.lock. A claim cannot be used: there is no idle P, or no thread. B1 to B3, in this order.
+inline void give_back_wake(spin_words w) {
+  if (w.nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
+  store_load_barrier();  // order: spin.dance
+  w.needspinning.store(1, relaxed);
+}
+
+// After work was submitted. What `take_idle` finds, called under the lock, is the caller's to start a spinning M on; it
+// finds nothing where there is no idle P, and where there is no need of one.
+template <class Lock, class Take>
+[[nodiscard]] auto claim_idle_p(spin_words w, Lock& lock, Take take_idle) -> decltype(take_idle()) {
+  if (!claim_wake(w)) return {};
+  lock.lock();
+  auto pp = take_idle();
+  // Before the unlock: an M that drops its P in between would see a spinner that does not exist, and needspinning may be
+  // gone by then (RELIABILITY, bug 27).
+  if (!pp) give_back_wake(w);
+  lock.unlock();
+  return pp;
+}
+
 }  // namespace weft::rt

@@ -39,16 +39,6 @@ void give(m* mp, p* pp, bool spinning) {
   mp->park.wakeup();
 }
 
-// Under sched.lock. A claim (claim_wake) cannot be used: there is no idle P, or no thread. The count goes down, and then
-// needspinning up, so that whoever drops a P next looks for what the caller came for. The other way round, a spinner
-// may clear needspinning, find something, see the count still up when it would wake a successor, and go away trusting
-// it; then nobody looks for the rest (spinning.hpp, test/spin/dance.pml NEED_FIRST).
-void give_back_wake(sched_t* rt) {
-  if (rt->nmspinning.fetch_sub(1, seq_cst) == 0) fatal("sched: nmspinning below zero");
-  store_load_barrier();  // order: spin.dance
-  rt->needspinning.store(1, relaxed);
-}
-
 // No thread could be made for pp. Nothing is lost. An M that has become idle meanwhile gets it; so does an M whose
 // goroutine waits for a P, which needs no new thread. Else the P is idle again and its work is in the global
 // queue: every M that runs finds it there, every M that is about to sleep looks there once more (stopm), and one
@@ -79,7 +69,7 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
       }
     }
     // Inside the lock: whoever drops a P next must see either a spinner or needspinning.
-    if (spinning && !spins) give_back_wake(rt);
+    if (spinning && !spins) give_back_wake(spin(rt));
   }
   if (other != nullptr) give(other, pp, spins);
   if (warn) {
@@ -155,18 +145,8 @@ p* pidleget_spinning(sched_t* rt) {
 }
 
 void wakep(sched_t* rt) {
-  if (!claim_wake(spin(rt))) return;
-  rt->lock.lock();
-  p* pp = no_thread_now(rt) ? nullptr : pidleget(rt);
-  if (pp == nullptr) {
-    // Before the unlock: an M that drops its P in between would see a spinner that does not exist, and
-    // needspinning may be gone by then (RELIABILITY, bug 27).
-    give_back_wake(rt);
-    rt->lock.unlock();
-    return;
-  }
-  rt->lock.unlock();
-  startm(rt, pp, true);
+  p* pp = claim_idle_p(spin(rt), rt->lock, [rt] { return no_thread_now(rt) ? nullptr : pidleget(rt); });
+  if (pp != nullptr) startm(rt, pp, true);
 }
 
 // A spinner has found work: it starts a successor, because it no longer looks for what may come next.

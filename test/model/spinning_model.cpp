@@ -45,28 +45,28 @@ struct dance {
 
   spin_words words() { return {nmspinning, needspinning, npidle}; }
 
+  struct idle {
+    int p = nobody;
+    explicit operator bool() const { return p != nobody; }
+  };
+
   // Under lock.
-  int take_idle_p() {
+  idle take_idle_p() {
     for (int i = 0; i < Ps; ++i) {
       if (!pidle[static_cast<std::size_t>(i)]) continue;
       pidle[static_cast<std::size_t>(i)] = false;
       npidle.store(npidle.load(relaxed) - 1, relaxed);
-      return i;
+      return {i};
     }
-    needspinning.store(1, relaxed);
-    return nobody;
+    return {};
   }
 
   // wakep and startm.
   void wake() {
-    if (!claim_wake(words())) return;
+    const idle got = claim_idle_p(words(), lock, [this] { return take_idle_p(); });
+    if (!got) return;
+    const int p = got.p;
     lock.lock();
-    const int p = take_idle_p();
-    if (p == nobody) {
-      nmspinning.fetch_sub(1, seq_cst);  // before the unlock (RELIABILITY, bug 27)
-      lock.unlock();
-      return;
-    }
     for (int i = 0; i < ms; ++i) {
       if (!midle[static_cast<std::size_t>(i)]) continue;
       midle[static_cast<std::size_t>(i)] = false;
@@ -107,9 +107,13 @@ struct dance {
     return false;
   }
 
+  // Keeps its P until so many have begun: then what was left over would be missed.
+  std::uint32_t together = 1;
+
   void run_one() {
     ran.fetch_add(1, release);
-    os::futex_wake(&ran, 1);
+    os::futex_wake(&ran, Ms + 1);
+    if (together > 1) wait_until_ran(together);
   }
 
   void wait_until_ran(std::uint32_t n) {
@@ -156,7 +160,8 @@ struct dance {
         for (int i = 0; i < Ps && !found; ++i) found = queue[i].load(acquire) != 0;
         if (found) {
           lock.lock();
-          p = take_idle_p();
+          p = take_idle_p().p;
+          if (p == nobody) needspinning.store(1, relaxed);
           lock.unlock();
           if (p != nobody) {
             spinning = true;
@@ -228,6 +233,18 @@ MODEL(spinning_need_is_old,
   d.begin(0, 1, true);
   d.submit(0);
   d.wait_until_ran(1);
+}
+
+MODEL(spinning_two_at_once,
+      "two are submitted while the other Ps are about to be dropped: both are run, at the same time") {
+  dance<3, 4>& d = fresh<3, 4>();
+  d.together = 2;
+  d.ms = 2;
+  d.begin(0, 1, false);
+  d.begin(1, 2, false);
+  d.submit(0);
+  d.submit(0);
+  d.wait_until_ran(2);
 }
 
 }  // namespace
