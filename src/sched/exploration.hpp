@@ -43,12 +43,13 @@ enum class op : std::uint8_t {
   blocking,
   back,   // from blocking
   after,  // go, release, unlock or add has been done, and what comes next in the goroutine has not
+  point,  // sim::point: a variable that no lock guards
   count_,
 };
 constexpr const char* to_text(op o) {
   constexpr const char* names[] = {"none",    "start", "end",      "go",     "yield", "acquire", "try_acquire",
                                    "release", "lock",  "try_lock", "unlock", "add",   "wait",    "sleep",
-                                   "settle",  "poll",  "blocking", "back",   "after"};
+                                   "settle",  "poll",  "blocking", "back",   "after", "point"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }

@@ -33,6 +33,12 @@ engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 
 bool changes(op what) { return what != op::wait; }
 
+// What a strategy is told that the next step touches. An address does for the name of an object: strategies ask no more
+// than whether two are the same. Which variable a point stands beside is not known, so each races with each.
+std::uint64_t touched_by(op what, const void* object) {
+  return what == op::point ? 1 : reinterpret_cast<std::uintptr_t>(object);
+}
+
 // Whether time does not move the goroutine by itself: what its wait is called.
 bool is_yield(op what) { return what == op::yield || what == op::poll; }
 
@@ -378,8 +384,7 @@ std::uint32_t engine::decide(std::uint32_t current, const place& at) {
     const actor& a = actors_[runnable_[i]];
     if (a.yielded && i != 0 && orders_.strategy != nullptr) continue;
     if (i == current) current_candidate = static_cast<std::uint32_t>(candidates_.size());
-    // An address does for the name of an object: strategies ask no more than whether two are the same.
-    candidates_.push_back({runnable_[i] + 1, changes(a.what), reinterpret_cast<std::uintptr_t>(a.object)});
+    candidates_.push_back({runnable_[i] + 1, changes(a.what), touched_by(a.what, a.object)});
     positions_.push_back(i);
   }
   const auto n = static_cast<std::uint32_t>(candidates_.size());

@@ -13,6 +13,7 @@
 #include "model/process.hpp"
 #include "model/sched.hpp"
 #include "os/sys.hpp"
+#include "sched/enter.hpp"
 #include "sim/engine.hpp"
 #include "sim/report.hpp"
 #include "weft/error.hpp"
@@ -508,6 +509,13 @@ engine& engine_for(const char* call) {
 void sim_watch(program pred, bool (*holds)(void*), void (*drop)(void*), text what) {
   if (my_engine() == nullptr) drop(pred.arg);
   engine_for("always").watch(rt::getg(), pred, holds, drop, std::string(what.data, what.size));
+}
+
+// Also a call of another thread, while an exploration has opened the door for all of the process.
+void sim_point() {
+  rt::g* gp = rt::getg();
+  if (gp == nullptr || gp->rt->explore == nullptr) return;
+  rt::enter inside(gp, rt::op::point);
 }
 
 void sim_wait(void* pred, bool (*holds)(void*), std::int64_t within, text what) {
