@@ -82,7 +82,7 @@ class WEFT_EXPORT failure : public std::runtime_error {
   const std::string& replay() const noexcept { return replay_; }
   /// The switches that make it fail, by name; those that matter, if it was minimized. For run and WEFT_SIM_SEED.
   const std::string& choices() const noexcept { return choices_; }
-  /// Who did what, a line per step.
+  /// Who did what, a line per step; loops are folded.
   const std::string& schedule() const noexcept { return schedule_; }
   std::string report() const { return what(); }
 
