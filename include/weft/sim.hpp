@@ -5,7 +5,7 @@
 //
 // The body is called once per run, as the main goroutine. Whatever it shares between goroutines it creates itself: what
 // outlives a run is the same in no two of them. Between two calls of the runtime a goroutine is not interrupted:
-// weft::yield() is how a variable that no lock guards becomes visible to the search. docs/reference/sim.md.
+// weft::sim::point() is how a variable that no lock guards becomes visible to the search. docs/reference/sim.md.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -82,7 +82,7 @@ class WEFT_EXPORT failure : public std::runtime_error {
   const std::string& replay() const noexcept { return replay_; }
   /// The switches that make it fail, by name; those that matter, if it was minimized. For run and WEFT_SIM_SEED.
   const std::string& choices() const noexcept { return choices_; }
-  /// Who did what, a line per step.
+  /// Who did what, a line per step; loops are folded.
   const std::string& schedule() const noexcept { return schedule_; }
   std::string report() const { return what(); }
 
@@ -121,6 +121,7 @@ WEFT_EXPORT sim::summary sim_explore(const sim::options& o, program p);
 WEFT_EXPORT sim::summary sim_run(std::uint64_t seed, program p);
 WEFT_EXPORT sim::summary sim_run(text seed_or_choices, program p);
 WEFT_EXPORT void sim_watch(program pred, bool (*holds)(void*), void (*drop)(void*), text what);
+WEFT_EXPORT void sim_point();
 WEFT_EXPORT void sim_wait(void* pred, bool (*holds)(void*), std::int64_t within, text what);
 
 }  // namespace detail
@@ -159,6 +160,13 @@ WEFT_EXPORT void check(bool holds, detail::text what = "sim::check");
 
 /// True on a goroutine of an exploration.
 WEFT_EXPORT bool active() noexcept;
+
+/// Others may come between what stands before it and what stands after it: beside each use of a variable that no lock
+/// guards. It gives way to nobody, so a loop that waits needs yield. Nothing outside an exploration.
+inline void point() {
+  if (detail::door_open()) [[unlikely]]
+    detail::sim_point();
+}
 
 /// Waits until no other goroutine can go on without the caller, or without time passing. Throws weft::error outside an
 /// exploration.

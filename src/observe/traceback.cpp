@@ -292,6 +292,24 @@ creator find_creator(const g& gp, const symbolizer& names) {
   return by;
 }
 
+creator find_user(const stack_frames& frames, const symbolizer& names) {
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const symbol& sym = names.look_up(frames.at(i).look_up());
+    for (const call_site& call : sym.calls) {
+      const std::string& f = call.function;
+      // Our own tests are users too.
+      const bool machinery = (is_ours(f) && !is_in(f, "weft::test::")) || is_base(f) || is_in(f, "std::") ||
+                             is_in(f, "__gnu_cxx::") || starts_with(f, "_");
+      if (f.empty() || machinery) continue;
+      creator found;
+      found.function = std::string(without_arguments(f));
+      add_place(found.place, sym, call);
+      return found;
+    }
+  }
+  return {};
+}
+
 std::string creator_text(const g& gp, const creator& by) {
   if (by.function.empty()) return {};
   std::string text = "created by " + by.function;

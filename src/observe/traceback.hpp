@@ -74,6 +74,8 @@ struct creator {
 };
 creator find_creator(const g& gp, const symbolizer& names);
 std::string creator_text(const g& gp, const creator& by);
+// The innermost call that is neither the library's nor the standard library's. Empty if there is none.
+creator find_user(const stack_frames& frames, const symbolizer& names);
 void print_creator_sig(const g& gp);
 
 // When names are not complete: what is missing.

@@ -375,7 +375,8 @@ void leave_for_good(g* gp) {
   drop_caught(mp);
   mp->in_runtime.store(1, relaxed);
   mp->after = nullptr;
-  switch_to(mp, &mp->scrap, nullptr, &mp->g0);
+  // Nobody continues it; its frames can be read.
+  switch_to(mp, &gp->sched, nullptr, &mp->g0);
   fatal("sched: a goroutine that was left for good was continued");
 }
 

@@ -33,10 +33,9 @@ void stepped(op what, const void* object, bool success) {
   g* gp = getg();
   if (gp == nullptr || gp->rt->explore == nullptr) return;
   gp->rt->explore->done(gp->rt->explore, gp, what, object, success);
-  if (what == op::sem_release || what == op::unlock || what == op::add) {
-    door_in(gp, op::after);
-    door_out(gp->m);
-  }
+  if (after(what) == op::none) return;
+  door_in(gp, after(what));
+  door_out(gp->m);
 }
 
 std::int64_t now_for(const g* self) {

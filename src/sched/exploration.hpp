@@ -42,15 +42,43 @@ enum class op : std::uint8_t {
   poll,
   blocking,
   back,   // from blocking
-  after,  // go, release, unlock or add has been done, and what comes next in the goroutine has not
+  point,  // sim::point: a variable that no lock guards
+  done,
+  // The operation has been done, and what comes next in the goroutine has not.
+  after_go,
+  after_release,
+  after_unlock,
+  after_add,
+  after_done,
   count_,
 };
 constexpr const char* to_text(op o) {
-  constexpr const char* names[] = {"none",    "start", "end",      "go",     "yield", "acquire", "try_acquire",
-                                   "release", "lock",  "try_lock", "unlock", "add",   "wait",    "sleep",
-                                   "settle",  "poll",  "blocking", "back",   "after"};
+  constexpr const char* names[] = {"none",     "start",         "end",          "go",        "yield",
+                                   "acquire",  "try_acquire",   "release",      "lock",      "try_lock",
+                                   "unlock",   "add",           "wait",         "sleep",     "settle",
+                                   "poll",     "blocking",      "back",         "point",     "done",
+                                   "after_go", "after_release", "after_unlock", "after_add", "after_done"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
+}
+
+// The point after it, if it lets others go on; else none.
+constexpr op after(op o) {
+  switch (o) {
+    case op::go: return op::after_go;
+    case op::sem_release: return op::after_release;
+    case op::unlock: return op::after_unlock;
+    case op::add: return op::after_add;
+    case op::done: return op::after_done;
+    default: return op::none;
+  }
+}
+// The operation that such a point comes after; else none.
+constexpr op before(op o) {
+  for (const op of : {op::go, op::sem_release, op::unlock, op::add, op::done}) {
+    if (o == after(of)) return of;
+  }
+  return op::none;
 }
 
 struct exploration {

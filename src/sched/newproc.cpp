@@ -108,7 +108,7 @@ void gfput_slow(p* pp) {
   if (rt->tell == new_work::threads) {
     wakep(rt);
   } else if (mp->curg != nullptr) {  // null: boot starts main
-    rt->explore->point(rt->explore, mp->curg, op::after, nullptr);
+    rt->explore->point(rt->explore, mp->curg, op::after_go, nullptr);
   }
 }
 

@@ -6,6 +6,7 @@
 //
 //   1.lock.2=3      goroutine 1 was about to lock for the 2nd time in its life; goroutine 3 went on
 //   1.lock.2w=3     … had to wait in it; w2: for the second time in the same call
+//   1.after_go.1=3  goroutine 1 had started its first goroutine, and not gone on from there
 //   !drop.4         the 4th call of buggify("drop") fired
 //
 // A whole string is `sim:` and these, with commas. A choice that names a point which does not come, or a goroutine that
@@ -35,6 +36,7 @@ struct choice {
   place at;
   std::uint32_t chosen = 0;  // a goroutine; for buggify the number of the call
   std::string fired = {};    // buggify's name; empty: a switch
+  std::uint32_t object = 0;  // of the operation, in the run that it was recorded in; for words only
 };
 
 using choice_list = std::vector<choice>;

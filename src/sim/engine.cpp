@@ -33,6 +33,12 @@ engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 
 bool changes(op what) { return what != op::wait; }
 
+// What a strategy is told that the next step touches. An address does for the name of an object: strategies ask no more
+// than whether two are the same. Which variable a point stands beside is not known, so each races with each.
+std::uint64_t touched_by(op what, const void* object) {
+  return what == op::point ? 1 : reinterpret_cast<std::uintptr_t>(object);
+}
+
 // Whether time does not move the goroutine by itself: what its wait is called.
 bool is_yield(op what) { return what == op::yield || what == op::poll; }
 
@@ -54,26 +60,30 @@ bool in_static_storage(const void* at) {
 
 }  // namespace
 
-std::string describe(op what, std::uint32_t object) {
+std::string describe(op what, std::uint32_t object, bool in_column) {
+  const char* of = "";  // whose operation
   const char* text = to_text(what);
   switch (what) {
-    case op::sem_acquire: text = "semaphore acquire"; break;
-    case op::sem_try_acquire: text = "semaphore try_acquire"; break;
-    case op::sem_release: text = "semaphore release"; break;
-    case op::lock: text = "mutex lock"; break;
-    case op::try_lock: text = "mutex try_lock"; break;
-    case op::unlock: text = "mutex unlock"; break;
-    case op::add: text = "wait_group add"; break;
-    case op::wait: text = "wait_group wait"; break;
+    case op::sem_acquire:
+    case op::sem_try_acquire:
+    case op::sem_release: of = "semaphore "; break;
+    case op::lock:
+    case op::try_lock:
+    case op::unlock: of = "mutex "; break;
+    case op::add:
+    case op::done:
+    case op::wait: of = "wait_group "; break;
     case op::start: text = "starts"; break;
     case op::end: text = "ends"; break;
     case op::poll: text = "asks again"; break;
-    case op::blocking: text = "blocking"; break;
     case op::back: text = "back from blocking"; break;
-    case op::after: text = "goes on"; break;
-    default: break;
+    default:
+      if (before(what) != op::none) return in_column ? "goes on" : "goes on after " + describe(before(what), object);
+      break;
   }
-  return object == 0 ? std::string(text) : std::string(text) + " #" + std::to_string(object);
+  std::string all = std::string(in_column ? "" : of) + text;
+  if (object != 0) all += " #" + std::to_string(object);
+  return all;
 }
 
 std::string describe(const std::exception_ptr& e) {
@@ -156,7 +166,12 @@ engine::engine() : exploration{}, rt_(this) {
   };
   next = [](exploration* e, m*) { return self_of(e).on_next(); };
   sleep = [](exploration* e, g* gp, std::int64_t until) {
-    self_of(e).sleepers_.push_back({until, gp});
+    engine& me = self_of(e);
+    if (me.orders_.record) {
+      event& last = me.result_.events[me.of(gp).last_event];
+      if (last.what == op::sleep) last.lasts = until - me.now;
+    }
+    me.sleepers_.push_back({until, gp});
     gopark<nothing>(gp, nullptr, wait_reason::sleep);
   };
   uncaught = [](exploration* e, g* gp) {
@@ -185,6 +200,7 @@ void engine::begin(const orders& o) {
   settlers_.clear();
   bugs_.clear();
   holders_.clear();
+  names_.clear();
   switches_.clear();
   objects_.clear();
   if (o.choices != nullptr) {
@@ -228,6 +244,15 @@ void engine::finish() {
     if (orders_.record) {
       for (const actor& a : actors_) result_.goroutines.push_back(portrait_of(a));
     }
+    // While their stacks are there.
+    if (orders_.frames) {
+      const symbolizer names;
+      stack_frames frames;
+      for (const actor& a : actors_) {
+        if (!a.ended && frames.take_parked(*a.gp, names))
+          result_.goroutines[static_cast<std::size_t>(&a - actors_.data())].at = find_user(frames, names);
+      }
+    }
     for (actor& a : actors_) {
       if (!a.ended) rt_.abandon(a.gp);
     }
@@ -257,6 +282,8 @@ void engine::enqueue(g* gp) {
     a.gp = gp;
     a.gopc = gp->gopc;
     a.parent = static_cast<std::uint32_t>(gp->parent_goid);
+    a.at_point = true;
+    if (orders_.record && gp->name != nullptr) names_[static_cast<std::uint32_t>(gp->goid)] = gp->name;
   } else {
     a.woken = true;
   }
@@ -300,8 +327,14 @@ void engine::on_point(g* gp, op what, const void* object) {
   const bool polls = is_yield(what) && is_yield(a.what);
   a.what = what;
   a.object = object;
-  a.object_number = object == nullptr ? 0 : objects_.number(object);
+  // After an operation the object may be gone; its number is still the one to show.
+  if (object != nullptr) {
+    a.object_number = objects_.number(object);
+  } else if (before(what) == op::none || what == op::after_go) {
+    a.object_number = 0;
+  }
   a.waits = 0;
+  a.at_point = true;
   a.woken = false;
   ++a.nth[static_cast<std::uint32_t>(what)];
   if (what == op::end) {
@@ -378,8 +411,7 @@ std::uint32_t engine::decide(std::uint32_t current, const place& at) {
     const actor& a = actors_[runnable_[i]];
     if (a.yielded && i != 0 && orders_.strategy != nullptr) continue;
     if (i == current) current_candidate = static_cast<std::uint32_t>(candidates_.size());
-    // An address does for the name of an object: strategies ask no more than whether two are the same.
-    candidates_.push_back({runnable_[i] + 1, changes(a.what), reinterpret_cast<std::uintptr_t>(a.object)});
+    candidates_.push_back({runnable_[i] + 1, changes(a.what), touched_by(a.what, a.object)});
     positions_.push_back(i);
   }
   const auto n = static_cast<std::uint32_t>(candidates_.size());
@@ -392,7 +424,10 @@ std::uint32_t engine::decide(std::uint32_t current, const place& at) {
   const std::uint32_t position = positions_[chosen];
   const std::uint32_t who = runnable_[position];
   if (n > 1) ++result_.picks;
-  if (orders_.record && chosen != plain) result_.choices.push_back({at, who + 1});
+  if (orders_.record && chosen != plain) {
+    const std::uint32_t object = at.actor == 0 ? 0 : actors_[at.actor - 1].object_number;
+    result_.choices.push_back({at, who + 1, {}, object});
+  }
   const op what = actors_[who].what;
   result_.hash =
       (result_.hash ^ (std::uint64_t{who} << 32 | std::uint64_t{n} << 8 | static_cast<std::uint64_t>(what))) *
@@ -418,13 +453,15 @@ std::uint32_t engine::directed(std::uint32_t plain, const place& at) {
 void engine::take_step(std::uint32_t chosen, bool switched) {
   actor& a = actors_[chosen];
   a.last_event = static_cast<std::uint32_t>(result_.events.size());
-  result_.events.push_back({result_.steps, chosen + 1, a.what, a.object_number, a.woken, switched, outcome::none});
+  result_.events.push_back(
+      {result_.steps, since_start(), chosen + 1, a.what, a.object_number, a.woken, switched, outcome::none});
   if (orders_.print) print_step(result_.events.back());
 }
 
 g* engine::take_out(std::uint32_t position) {
   actor& a = actors_[runnable_[position]];
   a.yielded = false;
+  a.at_point = a.woken = false;
   runnable_.erase(runnable_.begin() + position);
   return a.gp;
 }
@@ -467,8 +504,10 @@ portrait engine::portrait_of(const actor& a) {
   p.since = a.since;
   p.parent = a.parent;
   p.gopc = a.gopc;
+  if (const auto name = names_.find(p.actor); name != names_.end()) p.name = name->second;
   if (a.ended) return p;
-  if (a.gp->name != nullptr) p.name = a.gp->name;
+  p.at_point = a.at_point;
+  p.woken = a.woken;
   if (a.gp->status.get() != status::waiting) {
     p.state = a.gp->status.get() == status::running ? "running" : "runnable";
     return p;
@@ -569,7 +608,12 @@ bool engine::buggify(const std::string& name, double p) {
     if (fires) ++result_.applied;
   }
   result_.hash = (result_.hash ^ (fires ? 3 : 5)) * 0x9e3779b97f4a7c15u;
-  if (fires && orders_.record) result_.choices.push_back({{}, nth, name});
+  if (fires && orders_.record) {
+    result_.choices.push_back({{}, nth, name});
+    event e{result_.steps, since_start(), running_ + 1, op::none, 0, false, false, outcome::none};
+    e.fired = static_cast<std::uint32_t>(result_.choices.size());
+    result_.events.push_back(e);
+  }
   return fires;
 }
 

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "explore/strategy.hpp"
+#include "observe/traceback.hpp"
 #include "sched/exploration.hpp"
 #include "sim/choices.hpp"
 #include "weft/sim.hpp"
@@ -38,6 +39,7 @@ struct orders {
   std::uint32_t fair_every = 1;
   std::uint64_t max_steps = 0;
   bool record = false;  // for a report
+  bool frames = false;  // with record: where in the program each goroutine is, which takes milliseconds
   bool log = false;     // for comparing two runs
   bool print = false;   // each step to stderr
 };
@@ -54,12 +56,15 @@ enum class outcome : std::uint8_t { none, waits, refused };
 
 struct event {
   std::uint64_t step;
+  std::int64_t time;  // virtual, since the run began
   std::uint32_t actor;
   op what;
   std::uint32_t object;  // 0: none
   bool woken;            // goes on from an operation in which it has waited
   bool switched;         // another goroutine ran before
   outcome result;
+  std::int64_t lasts = 0;   // a sleep
+  std::uint32_t fired = 0;  // not a step: buggify has returned true, as choice number so
 };
 
 // A goroutine, in a report.
@@ -73,6 +78,9 @@ struct portrait {
   std::uint64_t since = 0;
   std::uint32_t parent = 0;
   const void* gopc = nullptr;
+  creator at;             // the innermost call of the program's, if it is known
+  bool at_point = false;  // before the operation; else it has gone on from there
+  bool woken = false;     // from waiting in it, and has not gone on
   bool ended = false;
 };
 
@@ -121,6 +129,7 @@ class engine : public exploration {
     bool yielded = false;  // fairly: it lets the others have a step first
     std::uint32_t yields = 0;
     bool woken = false;
+    bool at_point = false;
     bool ended = false;
     std::uint32_t last_event = 0;
     std::uint64_t since = 0;
@@ -200,6 +209,7 @@ class engine : public exploration {
   std::vector<std::pair<std::string, std::uint32_t>> bugs_;  // calls of buggify by name
   std::unordered_map<std::uint64_t, std::uint32_t> switches_;
   std::unordered_map<std::uint32_t, std::uint32_t> holders_;  // of mutexes, by object; when recording
+  std::unordered_map<std::uint32_t, std::string> names_;      // also of those that have ended; when recording
   object_table objects_;
   std::uint32_t running_ = nowhere;
   std::uint32_t lone_yields_ = 0;  // since somebody began or ceased to be able to go on
@@ -207,8 +217,8 @@ class engine : public exploration {
   bool main_returned_ = false;
 };
 
-// a verb and its object, for people: "semaphore acquire #1"
-std::string describe(op what, std::uint32_t object);
+// a verb and its object, for people: "semaphore acquire #1"; in a column: "acquire #1"
+std::string describe(op what, std::uint32_t object, bool in_column = false);
 // The text of an exception, with its type.
 std::string describe(const std::exception_ptr& e);
 

@@ -13,6 +13,7 @@
 #include "model/process.hpp"
 #include "model/sched.hpp"
 #include "os/sys.hpp"
+#include "sched/enter.hpp"
 #include "sim/engine.hpp"
 #include "sim/report.hpp"
 #include "weft/error.hpp"
@@ -314,6 +315,7 @@ class session {
   result run(orders o, bool record, bool log) {
     o.max_steps = options_.max_steps;
     o.record = record;
+    o.frames = record && frames_;
     o.log = log;
     o.print = trace_;
     return engine_.run(o, program_);
@@ -346,7 +348,9 @@ class session {
 
   // The run of that seed has failed.
   [[noreturn]] void report(std::uint64_t seed, const result& found) {
+    frames_ = true;
     result r = run_seed(seed, true, false);
+    frames_ = false;
     if (!same_end(found, r)) {
       const result a = run_seed(seed, false, true);
       const result b = run_seed(seed, false, true);
@@ -363,7 +367,9 @@ class session {
   }
 
   [[noreturn]] void report_choices(const choice_list& choices, const result& found) {
+    frames_ = true;
     result r = run_choices(choices, true);
+    frames_ = false;
     if (!same_end(found, r)) {
       result other;
       other.kind = failure_kind::nondeterminism;
@@ -408,6 +414,8 @@ class session {
     extra += "; minimized from " + std::to_string(r.choices.size()) + " choices to " + std::to_string(kept.size()) +
              " in " + std::to_string(tries) + " runs";
     minimized_ = true;
+    frames_ = true;
+    if (result full = run_choices(kept, true); same_failure(r, full)) best = std::move(full);
     throw_failure(seed, best, kept, replay, extra);
   }
 
@@ -423,7 +431,8 @@ class session {
         all += choices.empty() ? std::string("it fails without any switch:\n")
                                : "the switches that make it fail (" + text + "):\n" + choices_in_words(r);
       }
-      all += "schedule, the last of " + std::to_string(r.events.size()) + " steps:\n" + lanes(r, 20);
+      all +=
+          "schedule, the last of " + std::to_string(std::min(r.steps, options_.max_steps)) + " steps:\n" + lanes(r, 20);
       all += "in words:\n" + steps_in_words(r, 8);
       all += "goroutines:\n" + goroutines(r);
       schedule = steps_in_words(r, r.events.size());
@@ -447,6 +456,7 @@ class session {
   program program_;
   bool trace_;
   bool minimized_ = false;
+  bool frames_ = false;  // the report's last run: while minimizing they would cost more than all else
   std::string applied_;
   summary summary_;
   strategies strategies_;
@@ -508,6 +518,13 @@ engine& engine_for(const char* call) {
 void sim_watch(program pred, bool (*holds)(void*), void (*drop)(void*), text what) {
   if (my_engine() == nullptr) drop(pred.arg);
   engine_for("always").watch(rt::getg(), pred, holds, drop, std::string(what.data, what.size));
+}
+
+// Also a call of another thread, while an exploration has opened the door for all of the process.
+void sim_point() {
+  rt::g* gp = rt::getg();
+  if (gp == nullptr || gp->rt->explore == nullptr) return;
+  rt::enter inside(gp, rt::op::point);
 }
 
 void sim_wait(void* pred, bool (*holds)(void*), std::int64_t within, text what) {

@@ -15,6 +15,10 @@ using v0::sim::failure_kind;
 
 constexpr std::size_t max_lanes = 8;
 constexpr std::size_t lane_width = 24;
+// A loop of more steps than this is not noticed as one.
+constexpr std::size_t max_period = 12;
+// So many lines must be saved; a few that repeat are read faster than counted.
+constexpr std::size_t worth_folding = 10;
 
 std::string title(const portrait& p) {
   std::string text = "goroutine " + std::to_string(p.actor);
@@ -28,20 +32,91 @@ std::string title(const portrait& p) {
 
 const portrait& of(const result& r, std::uint32_t actor) { return r.goroutines[actor - 1]; }
 
-std::string words(const event& e) {
-  std::string text = (e.woken ? "woken: " : "") + describe(e.what, e.object);
+std::string ordinal(std::uint32_t n) {
+  const char* end = "th";
+  if (n / 10 % 10 != 1) {
+    if (n % 10 == 1) end = "st";
+    if (n % 10 == 2) end = "nd";
+    if (n % 10 == 3) end = "rd";
+  }
+  return std::to_string(n) + end;
+}
+
+// The largest unit in which it is a whole number.
+std::string duration(std::int64_t ns) {
+  constexpr std::pair<std::int64_t, const char*> units[] = {{1'000'000'000, "s"}, {1'000'000, "ms"}, {1000, "us"}};
+  for (const auto& [length, name] : units) {
+    if (ns != 0 && ns % length == 0) return std::to_string(ns / length) + name;
+  }
+  return ns == 0 ? "0s" : std::to_string(ns) + "ns";
+}
+
+std::string words(const result& r, const event& e, bool in_column) {
+  if (e.fired != 0) return "buggify \"" + r.choices[e.fired - 1].fired + "\" fires";
+  std::string text = (e.woken ? "woken: " : "") + describe(e.what, e.object, in_column);
+  if (e.lasts != 0) text += ' ' + duration(e.lasts);
   if (e.result == outcome::waits) text += ", waits";
   if (e.result == outcome::refused) text += ", fails";
   return text;
 }
 
-// Without the points after an operation at which its goroutine just went on.
-std::vector<event> worth_showing(const result& r) {
-  std::vector<event> shown;
+// A line of a schedule: a step, with how often it was taken in a row; or, without one, that the lines above it came so
+// many times more.
+struct row {
+  const event* e = nullptr;
+  std::uint64_t times = 1;
+  std::size_t above = 0;
+  std::int64_t time = 0;  // at its end
+};
+
+bool same_but_later(const event& a, const event& b) {
+  return a.fired == 0 && b.fired == 0 && a.actor == b.actor && a.what == b.what && a.object == b.object &&
+         a.woken == b.woken && a.result == b.result && a.lasts == b.lasts;
+}
+
+// Without the points after an operation at which its goroutine just went on, and with loops folded: an endless run shows
+// how it came into its loop.
+std::vector<row> rows_of(const result& r) {
+  std::vector<const event*> all;
   for (const event& e : r.events) {
-    if (e.what != op::after || e.switched) shown.push_back(e);
+    if (before(e.what) == op::none || e.switched) all.push_back(&e);
   }
-  return shown;
+  std::vector<row> rows;
+  for (std::size_t i = 0; i < all.size();) {
+    std::size_t period = 0, covered = 0;
+    for (std::size_t p = 1; p <= max_period; ++p) {
+      std::size_t end = i + p;
+      while (end < all.size() && same_but_later(*all[end - p], *all[end])) ++end;
+      const std::size_t whole = (end - i) / p * p;
+      if (whole - p >= (p == 1 ? 2 : worth_folding) && whole > covered) {
+        covered = whole;
+        period = p;
+      }
+    }
+    if (period == 0) {
+      rows.push_back({all[i], 1, 0, all[i]->time});
+      ++i;
+      continue;
+    }
+    const std::int64_t time = all[i + covered - 1]->time;
+    if (period == 1) {
+      rows.push_back({all[i], covered, 0, time});
+    } else {
+      for (std::size_t k = 0; k < period; ++k) rows.push_back({all[i + k], 1, 0, all[i + k]->time});
+      rows.push_back({nullptr, covered / period - 1, period, time});
+    }
+    i += covered;
+  }
+  return rows;
+}
+
+std::string words(const result& r, const row& line, bool in_column) {
+  if (line.e == nullptr) {
+    return "(the " + std::to_string(line.above) + " lines above, " + std::to_string(line.times) + " times more)";
+  }
+  std::string text = words(r, *line.e, in_column);
+  if (line.times > 1) text += ", " + std::to_string(line.times) + " times";
+  return text;
 }
 
 std::string padded(std::string text, std::size_t width) {
@@ -58,12 +133,58 @@ void trim(std::string& line) {
   line += '\n';
 }
 
+// Goroutines each of which waits for a mutex that the next one holds; empty: there is no such circle.
+std::vector<std::uint32_t> circle(const result& r) {
+  for (const portrait& from : r.goroutines) {
+    std::vector<std::uint32_t> way;
+    for (std::uint32_t at = from.actor; at != 0; at = of(r, at).holder) {
+      if (const auto met = std::find(way.begin(), way.end(), at); met != way.end()) return {met, way.end()};
+      way.push_back(at);
+    }
+  }
+  return {};
+}
+
+std::string deadlock(const result& r) {
+  std::string text = "all goroutines are asleep - deadlock!";
+  const std::vector<std::uint32_t> members = circle(r);
+  if (members.empty()) return text;
+  if (members.size() == 1) return text + ' ' + title(of(r, members[0])) + " waits for a mutex that it holds itself";
+  text += ' ' + title(of(r, members[0]));
+  for (std::size_t i = 1; i < members.size(); ++i) {
+    text += (i + 1 == members.size() ? " and " : ", ") + title(of(r, members[i]));
+  }
+  return text + " wait for mutexes of each other";
+}
+
+// Where a goroutine is that can go on.
+std::string position(const portrait& p) {
+  if (p.woken) return "woken from " + describe(p.what, p.object);
+  if (p.what == op::start) return p.at_point ? "not started" : "started";
+  if (p.what == op::back) return "after blocking";
+  if (before(p.what) != op::none) return "after " + describe(before(p.what), p.object);
+  if (p.what == op::poll) return "in sim::eventually";
+  return (p.at_point ? "before " : "after ") + describe(p.what, p.object);
+}
+
+// Function and place of a creator or a frame, in one line.
+std::string one_line(std::string text) {
+  std::erase(text, '\t');
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  if (const std::size_t end = text.find('\n'); end != std::string::npos) {
+    text.replace(end, 1, ", ");
+    // The offset in the function tells nobody anything here.
+    if (const std::size_t plus = text.find(" +0x", end); plus != std::string::npos) text.resize(plus);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string headline(const result& r) {
   std::string who = r.actor == 0 ? "" : " in " + title(of(r, r.actor));
   switch (r.kind) {
-    case failure_kind::deadlock: return "deadlock: all goroutines are asleep - deadlock!";
+    case failure_kind::deadlock: return deadlock(r);
     case failure_kind::leak: {
       const auto left =
           std::count_if(r.goroutines.begin(), r.goroutines.end(), [](const portrait& p) { return !p.ended; });
@@ -88,11 +209,13 @@ std::string headline(const result& r) {
 }
 
 std::string lanes(const result& r, std::size_t last) {
-  const std::vector<event> events = worth_showing(r);
-  const std::size_t from = events.size() > last ? events.size() - last : 0;
+  const std::vector<row> rows = rows_of(r);
+  const std::size_t from = rows.size() > last ? rows.size() - last : 0;
   // Those who did something in these steps, in the order of their numbers.
   std::vector<std::uint32_t> columns;
-  for (std::size_t i = from; i < events.size(); ++i) columns.push_back(events[i].actor);
+  for (std::size_t i = from; i < rows.size(); ++i) {
+    if (rows[i].e != nullptr) columns.push_back(rows[i].e->actor);
+  }
   std::sort(columns.begin(), columns.end());
   columns.erase(std::unique(columns.begin(), columns.end()), columns.end());
   const bool too_many = columns.size() > max_lanes;
@@ -106,17 +229,28 @@ std::string lanes(const result& r, std::size_t last) {
   trim(line);
   text += line;
   if (from != 0) text += "    ...\n";
-  for (std::size_t i = from; i < events.size(); ++i) {
-    const event& e = events[i];
+  std::int64_t time = 0;
+  for (std::size_t i = from; i < rows.size(); ++i) {
+    if (rows[i].e == nullptr) {
+      text += "         " + words(r, rows[i], true) + '\n';
+      time = rows[i].time;
+      continue;
+    }
+    const event& e = *rows[i].e;
+    if (e.time != time) text += "         (time is " + duration(e.time) + ")\n";
+    time = rows[i].time;
     char number[32];
     std::snprintf(number, sizeof number, "%7llu  ", static_cast<unsigned long long>(e.step));
     line = number;
     if (too_many) {
-      line += padded(title(of(r, e.actor)), lane_width) + ' ' + words(e);
+      line += padded(title(of(r, e.actor)), lane_width) + ' ' + words(r, rows[i], true);
     } else {
       const auto column =
           static_cast<std::size_t>(std::find(columns.begin(), columns.end(), e.actor) - columns.begin());
-      line += std::string(column * (lane_width + 1), ' ') + padded(words(e), lane_width);
+      line += std::string(column * (lane_width + 1), ' ');
+      const std::string what = words(r, rows[i], true);
+      // Nothing is to the right of it.
+      line += column + 1 == columns.size() ? what : padded(what, lane_width);
     }
     trim(line);
     text += line;
@@ -125,11 +259,20 @@ std::string lanes(const result& r, std::size_t last) {
 }
 
 std::string steps_in_words(const result& r, std::size_t last) {
-  const std::vector<event> events = worth_showing(r);
+  const std::vector<row> rows = rows_of(r);
   std::string text;
-  for (std::size_t i = events.size() > last ? events.size() - last : 0; i < events.size(); ++i) {
-    const event& e = events[i];
-    text += "  " + std::to_string(e.step) + ": " + title(of(r, e.actor)) + ": " + words(e) + '\n';
+  const std::size_t from = rows.size() > last ? rows.size() - last : 0;
+  std::int64_t time = from == 0 ? 0 : rows[from - 1].time;
+  for (std::size_t i = from; i < rows.size(); ++i) {
+    if (rows[i].e != nullptr) {
+      const event& e = *rows[i].e;
+      if (e.time != time) text += "  (time is " + duration(e.time) + ")\n";
+      text += "  " + std::to_string(e.step) + ": " + title(of(r, e.actor)) + ": ";
+    } else {
+      text += "  ";
+    }
+    text += words(r, rows[i], false) + '\n';
+    time = rows[i].time;
   }
   return text;
 }
@@ -144,33 +287,47 @@ std::string goroutines(const result& r) {
       if (p.object != 0) text += " #" + std::to_string(p.object);
       text += ", since step " + std::to_string(p.since);
     } else {
-      text += ", at " + describe(p.what, p.object);
+      text += ", " + position(p);
     }
     text += ']';
-    if (p.holder != 0)
+    if (p.holder == p.actor) {
+      text += ", which it holds itself";
+    } else if (p.holder != 0) {
       text += ", which " + title(of(r, p.holder)) + (of(r, p.holder).ended ? ", ended," : "") + " holds";
+    }
     text += '\n';
+    if (!p.at.function.empty()) text += "    in " + one_line(p.at.function + '\n' + p.at.place) + '\n';
     if (p.parent == 0) continue;
     g record;
     record.gopc = p.gopc;
     record.parent_goid = p.parent;
-    std::string by = creator_text(record, find_creator(record, names));
-    for (std::size_t at = 0; !by.empty(); at = std::string::npos) {
-      while ((at = by.find('\t')) != std::string::npos) by.erase(at, 1);
-      const std::size_t end = by.find('\n');
-      text += "    " + by.substr(0, end);
-      if (end != std::string::npos) {
-        std::string place = by.substr(end + 1);
-        // The offset in the function tells nobody anything here.
-        if (const std::size_t plus = place.find(" +0x"); plus != std::string::npos) place.resize(plus);
-        while (!place.empty() && place.back() == '\n') place.pop_back();
-        if (!place.empty()) text += ", " + place;
-      }
-      text += '\n';
-      break;
+    if (const std::string by = one_line(creator_text(record, find_creator(record, names))); !by.empty()) {
+      text += "    " + by + '\n';
     }
   }
   return text;
+}
+
+// Where a goroutine was when another went on: "is stopped before mutex lock #2 (its 4th lock)".
+std::string place_in_words(const place& at, std::uint32_t object) {
+  if (at.what == op::start) return "has not started";
+  if (at.what == op::end) return "has ended";
+  const op after_this = before(at.what);
+  std::string text;
+  if (at.waits != 0) {
+    text = "waits in " + describe(at.what, object);
+  } else if (at.what == op::back) {
+    return "is stopped after blocking (its " + ordinal(at.nth) + ')';
+  } else if (after_this != op::none) {
+    text = "is stopped after " + describe(after_this, object);
+  } else if (at.what == op::yield || at.what == op::point) {
+    text = "is stopped at " + describe(at.what, object);
+  } else {
+    text = "is stopped before " + describe(at.what, object);
+  }
+  text += " (its " + ordinal(at.nth);
+  if (at.waits > 1) text += ", for the " + ordinal(at.waits) + " time";
+  return text + ')';
 }
 
 std::string choices_in_words(const result& r) {
@@ -178,19 +335,10 @@ std::string choices_in_words(const result& r) {
   for (const choice& c : r.choices) {
     text += "  " + to_string(c) + ": ";
     if (!c.fired.empty()) {
-      text += "buggify(\"" + c.fired + "\") fires at its call " + std::to_string(c.chosen) + '\n';
+      text += "buggify(\"" + c.fired + "\") fires at its " + ordinal(c.chosen) + " call\n";
       continue;
     }
-    if (c.at.actor != 0) {
-      text += title(of(r, c.at.actor));
-      if (c.at.what == op::end) {
-        text += " has ended";
-      } else {
-        text += std::string(c.at.waits == 0 ? " is stopped before " : " waits in ") + to_text(c.at.what);
-        text += " (the " + std::to_string(c.at.nth) + ". of its own)";
-      }
-      text += ", and ";
-    }
+    if (c.at.actor != 0) text += title(of(r, c.at.actor)) + ' ' + place_in_words(c.at, c.object) + ", and ";
     text += title(of(r, c.chosen)) + " goes on\n";
   }
   return text;

@@ -109,9 +109,10 @@ void waiter_gone(sudog* sg, glist&) {
 
 // In an exploration: a scheduling point before each, and one after add, which may let others go on.
 [[gnu::noinline, gnu::cold]] void explored_add(word64 word, std::ptrdiff_t n) {
-  step(op::add, word.addr());
+  const op what = n < 0 ? op::done : op::add;
+  step(what, word.addr());
   add(word, n);
-  stepped(op::add, word.addr());
+  stepped(what, word.addr());
 }
 
 [[gnu::noinline, gnu::cold]] void explored_wait(word64 word) {

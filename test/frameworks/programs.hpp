@@ -13,7 +13,7 @@ inline void count(bool locked) {
     both.go([&] {
       if (locked) m.lock();
       const int seen = n;
-      weft::yield();
+      weft::sim::point();
       n = seen + 1;
       if (locked) m.unlock();
     });

@@ -146,7 +146,44 @@ TEST(sim, every_operation_is_a_point) {
   EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group& wg) { wg.wait(); }));
   EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { blocking([] {}); }));
   EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { sleep(0s); }));
+  EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { sim::point(); }));
   EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { go([] {}); }));
+}
+
+// A stands still at one point while B passes three: with yields they would take turns.
+TEST(sim, point_is_a_point_and_no_turn) {
+  const auto f = failure_of([] {
+    int version = 0;
+    wait_group both;
+    both.go([&] {
+      const int seen = version;
+      sim::point();
+      sim::check(version - seen < 3, "not three in between");
+    });
+    both.go([&] {
+      for (int i = 0; i < 3; ++i) {
+        sim::point();
+        ++version;
+      }
+    });
+    both.wait();
+  });
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->kind(), failure_kind::check);
+  EXPECT_TRUE(contains(f->schedule(), ": point\n")) << f->schedule();
+}
+
+// Neither on a plain thread nor in a runtime of its own, also while an exploration has opened the door for all.
+TEST(sim, point_is_nothing_outside) {
+  sim::point();
+  weft::run([] { sim::point(); });
+  sim::explore({.runs = 1}, [] {
+    std::thread t([] {
+      sim::point();
+      weft::run({.procs = 1}, [] { sim::point(); });
+    });
+    t.join();
+  });
 }
 
 TEST(sim, blocking_has_a_point_before_it_and_one_after) {

@@ -138,11 +138,11 @@ TEST(sim_replay, the_trace_prints_each_step_as_it_is_taken) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "weft::sim: step 1: goroutine 1: starts\n"
             "weft::sim: step 2: goroutine 1: go\n"
-            "weft::sim: step 3: goroutine 1: goes on\n"
+            "weft::sim: step 3: goroutine 1: goes on after go\n"
             "weft::sim: step 4: goroutine 1: semaphore acquire #1\n"
             "weft::sim: step 5: goroutine 2 (worker): starts\n"
             "weft::sim: step 6: goroutine 2 (worker): semaphore release #1\n"
-            "weft::sim: step 7: goroutine 2 (worker): goes on\n"
+            "weft::sim: step 7: goroutine 2 (worker): goes on after semaphore release #1\n"
             "weft::sim: step 8: goroutine 1: woken from semaphore acquire #1\n");
 }
 
@@ -166,7 +166,7 @@ TEST(sim_replay, minimizing_leaves_the_switches_that_matter) {
   EXPECT_EQ(whole->seed(), least->seed());
   EXPECT_EQ(least->kind(), failure_kind::deadlock);
   EXPECT_TRUE(contains(least->what(), "minimized from ")) << least->what();
-  EXPECT_TRUE(contains(least->what(), "is stopped before lock")) << least->what();
+  EXPECT_TRUE(contains(least->what(), "is stopped before mutex lock #")) << least->what();
   const auto again = failure_of_run(least->choices(), lock_order_in_a_crowd);
   ASSERT_TRUE(again);
   EXPECT_EQ(again->kind(), failure_kind::deadlock);
