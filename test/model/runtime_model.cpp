@@ -69,6 +69,21 @@ WORKLOAD(main_returns_first_3p, "the same with three Ps, which all look for the 
   expect(ran[0] == 1 && ran[1] == 1, "each has run once");
 }
 
+// The last to end has been started by the last but one, elsewhere: who counts must not see the end of the one without the
+// beginning of the other.
+WORKLOAD(main_returns_chain_3p, "each counts before it is counted out, wherever it runs") {
+  int ran = 0;
+  with_runtime(3, [&] {
+    w::go([&] {
+      w::go([&] {
+        w::go([&] { ++ran; });
+        w::yield();
+      });
+    });
+  });
+  expect(ran == 1, "the last has run");
+}
+
 WORKLOAD(two_runtimes_at_once, "a semaphore joins goroutines of two runtimes") {
   w::semaphore ping(0), pong(0);
   auto other = start([&] {
