@@ -23,6 +23,8 @@ constexpr std::int64_t start_of_time = 3600ll * 1'000'000'000;
 // So many yields, while nobody begins or ceases to be able to go on, are a goroutine that waits for time to pass.
 constexpr std::uint32_t idle_yields = 100;
 constexpr std::int64_t idle_step_ns = 1'000'000;
+// Of an endless run, the beginning is where it went wrong.
+constexpr std::size_t max_others = 10'000;
 
 // Each object that has points is, so far, one word with its whole state.
 atomic<std::uint64_t>& word_of(const void* object) {
@@ -427,6 +429,11 @@ std::uint32_t engine::decide(std::uint32_t current, const place& at) {
   if (orders_.record && chosen != plain) {
     const std::uint32_t object = at.actor == 0 ? 0 : actors_[at.actor - 1].object_number;
     result_.choices.push_back({at, who + 1, {}, object});
+  }
+  if (orders_.others && n > 1 && result_.others.size() < max_others) {
+    for (const explore::candidate& c : candidates_) {
+      if (c.actor != who + 1) result_.others.push_back({result_.steps, {at, c.actor}});
+    }
   }
   const op what = actors_[who].what;
   result_.hash =

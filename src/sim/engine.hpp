@@ -41,6 +41,7 @@ struct orders {
   bool record = false;  // for a report
   bool frames = false;  // with record: where in the program each goroutine is, which takes milliseconds
   bool log = false;     // for comparing two runs
+  bool others = false;  // who else could have gone on, at each step
   bool print = false;   // each step to stderr
 };
 
@@ -98,6 +99,8 @@ struct result {
   choice_list choices;
   std::vector<event> events;
   std::vector<portrait> goroutines;
+  // With orders::others: the choices that were not taken, with their step
+  std::vector<std::pair<std::uint64_t, choice>> others;
   // With orders::log
   std::vector<log_entry> log;
 };

@@ -306,9 +306,10 @@ class session {
     return run(o, record, log);
   }
 
-  result run_choices(const choice_list& choices, bool record) {
+  result run_choices(const choice_list& choices, bool record, bool others = false) {
     orders o;
     o.choices = &choices;
+    o.others = others;
     return run(o, record, false);
   }
 
@@ -381,41 +382,127 @@ class session {
     throw_failure(0, r, r.choices, to_string(r.choices), applied_);
   }
 
-  // Fewer choices, the same failure: whole parts are left out, then smaller ones, as long as that helps.
-  [[noreturn]] void throw_minimized(std::uint64_t seed, const result& r, const std::string& replay, std::string extra) {
-    choice_list kept = r.choices;
-    const result all = run_choices(kept, true);
-    std::uint32_t tries = 1;
-    std::uint64_t steps = all.steps;
-    const auto affordable = [&] { return tries < max_tries && steps < max_steps_to_minimize; };
-    if (!same_failure(r, all))
-      throw_failure(seed, r, r.choices, replay, extra + "; not minimized: its choices alone do not lead to it");
-    result best = all;
-    for (std::size_t part = (kept.size() + 1) / 2; part != 0 && !kept.empty() && affordable();) {
-      bool helped = false;
-      for (std::size_t at = 0; at < kept.size() && affordable();) {
-        choice_list fewer;
-        for (std::size_t i = 0; i < kept.size(); ++i) {
-          if (i < at || i >= at + part) fewer.push_back(kept[i]);
+  // Fewer choices, the same failure. First parts of them are left out, halves, then smaller ones, as long as that helps.
+  // What is left then is needed, and may still be a long way round: so one and two switches are tried that were not
+  // among them, anywhere in the plain schedule, and one instead of any two.
+  class minimizer {
+   public:
+    minimizer(session& s, const result& wanted) : s_(s), wanted_(wanted), kept_(wanted.choices) {}
+
+    // False: the choices alone do not lead to the failure.
+    bool begins() {
+      const result all = run(kept_, false);
+      return same_failure(wanted_, all);
+    }
+    void minimize() {
+      leave_out();
+      if (switches() >= 2 && try_others(fired(), 0, 1)) return;
+      if (switches() >= 3 && try_others(fired(), 0, 2)) return;
+      while (switches() >= 3 && replace_two()) leave_out();
+    }
+
+    const choice_list& choices() const { return kept_; }
+    std::uint32_t runs() const { return runs_; }
+
+   private:
+    bool affordable() const { return runs_ < max_tries && steps_ < max_steps_to_minimize; }
+
+    result run(const choice_list& choices, bool others) {
+      ++runs_;
+      result r = s_.run_choices(choices, false, others);
+      steps_ += r.steps;
+      return r;
+    }
+    // The same failure, by fewer choices: then they are it, without those that no longer fit.
+    bool accepts(const result& r, const choice_list& choices) {
+      if (!same_failure(wanted_, r)) return false;
+      ++runs_;
+      const result recorded = s_.run_choices(choices, true, false);
+      steps_ += recorded.steps;
+      if (!same_failure(wanted_, recorded) || recorded.choices.size() >= kept_.size()) return false;
+      kept_ = recorded.choices;
+      return true;
+    }
+
+    void leave_out() {
+      for (std::size_t part = (kept_.size() + 1) / 2; part != 0 && !kept_.empty() && affordable();) {
+        bool helped = false;
+        for (std::size_t at = 0; at < kept_.size() && affordable();) {
+          choice_list fewer;
+          for (std::size_t i = 0; i < kept_.size(); ++i) {
+            if (i < at || i >= at + part) fewer.push_back(kept_[i]);
+          }
+          if (accepts(run(fewer, false), fewer)) {
+            helped = true;
+          } else {
+            at += part;
+          }
         }
-        ++tries;
-        result now = run_choices(fewer, true);
-        steps += now.steps;
-        if (same_failure(r, now) && now.choices.size() < kept.size()) {
-          kept = now.choices;  // without those that no longer fit
-          best = std::move(now);
-          helped = true;
-        } else {
-          at += part;
+        if (!helped || part > kept_.size()) part = part == 1 && helped ? 1 : part / 2;
+      }
+    }
+
+    std::size_t switches() const { return kept_.size() - fired().size(); }
+    // What buggify did is no question of who goes on: it stays.
+    choice_list fired() const {
+      choice_list list;
+      for (const choice& c : kept_) {
+        if (!c.fired.empty()) list.push_back(c);
+      }
+      return list;
+    }
+
+    // `choices` and `more` switches at steps after `after`.
+    bool try_others(const choice_list& choices, std::uint64_t after, std::uint32_t more) {
+      const result base = run(choices, true);
+      return try_others(base, choices, after, more);
+    }
+    bool try_others(const result& base, const choice_list& choices, std::uint64_t after, std::uint32_t more) {
+      for (const auto& [step, c] : base.others) {
+        if (step <= after) continue;
+        if (!affordable()) return false;
+        choice_list with = choices;
+        with.push_back(c);
+        const result r = run(with, more > 1);
+        if (more == 1 ? accepts(r, with) : try_others(r, with, step, more - 1)) return true;
+      }
+      return false;
+    }
+    bool replace_two() {
+      for (std::size_t i = 0; i < kept_.size(); ++i) {
+        for (std::size_t k = i + 1; k < kept_.size(); ++k) {
+          if (!kept_[i].fired.empty() || !kept_[k].fired.empty()) continue;
+          choice_list rest = kept_;
+          rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(k));
+          rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(i));
+          if (try_others(rest, 0, 1)) return true;
+          if (!affordable()) return false;
         }
       }
-      if (!helped || part > kept.size()) part = part == 1 && helped ? 1 : part / 2;
+      return false;
     }
-    extra += "; minimized from " + std::to_string(r.choices.size()) + " choices to " + std::to_string(kept.size()) +
-             " in " + std::to_string(tries) + " runs";
+
+    session& s_;
+    const result& wanted_;
+    choice_list kept_;
+    std::uint32_t runs_ = 0;
+    std::uint64_t steps_ = 0;
+  };
+
+  [[noreturn]] void throw_minimized(std::uint64_t seed, const result& r, const std::string& replay, std::string extra) {
+    minimizer m(*this, r);
+    if (!m.begins())
+      throw_failure(seed, r, r.choices, replay, extra + "; not minimized: its choices alone do not lead to it");
+    m.minimize();
+    const choice_list& kept = m.choices();
+    extra += kept.size() == r.choices.size()
+                 ? std::string("; no choice can be left out")
+                 : "; minimized from " + std::to_string(r.choices.size()) + " choices to " +
+                       std::to_string(kept.size()) + " in " + std::to_string(m.runs()) + " runs";
     minimized_ = true;
     frames_ = true;
-    if (result full = run_choices(kept, true); same_failure(r, full)) best = std::move(full);
+    const result best = run_choices(kept, true, false);
+    if (!same_failure(r, best)) throw_failure(seed, r, r.choices, replay, extra + ", and not again by what is left");
     throw_failure(seed, best, kept, replay, extra);
   }
 
@@ -449,7 +536,7 @@ class session {
   static std::string quoted(const std::string& s) { return s.find('!') == std::string::npos ? s : "'" + s + "'"; }
 
   // Not a time: the result must be the same on every machine. Some seconds at most.
-  static constexpr std::uint32_t max_tries = 3000;
+  static constexpr std::uint32_t max_tries = 20'000;
   static constexpr std::uint64_t max_steps_to_minimize = 10'000'000;
 
   options options_;

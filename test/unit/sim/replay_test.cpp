@@ -172,6 +172,25 @@ TEST(sim_replay, minimizing_leaves_the_switches_that_matter) {
   EXPECT_EQ(again->kind(), failure_kind::deadlock);
 }
 
+// Each of the three is needed, on this way; there is a shorter one, by a switch that is not among them.
+TEST(sim_replay, minimizing_does_not_stay_on_a_long_way_round) {
+  const std::string long_way = "sim:1.after_go.1=2,2.lock.2=1,1.after_go.2=3";
+  for (const char* part :
+       {"sim:1.after_go.1=2,2.lock.2=1", "sim:1.after_go.1=2,1.after_go.2=3", "sim:2.lock.2=1,1.after_go.2=3"}) {
+    sim::run(part, lock_order);
+  }
+  const variable set("WEFT_SIM_SEED", long_way);
+  const auto f = failure_of({.minimize = true}, lock_order);
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->kind(), failure_kind::deadlock);
+  EXPECT_EQ(std::count(f->choices().begin(), f->choices().end(), ','), 0) << f->choices();
+  EXPECT_TRUE(contains(f->what(), "minimized from 3 choices to 1 in ")) << f->what();
+  const variable set_again("WEFT_SIM_SEED", f->choices());
+  const auto again = failure_of({.minimize = true}, lock_order);
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(contains(again->what(), "1 of 1 choices applied; no choice can be left out\n")) << again->what();
+}
+
 TEST(sim_replay, choices_still_fit_after_an_edit_and_say_how_far) {
   const auto f = failure_of({.minimize = true}, lock_order);
   ASSERT_TRUE(f);
