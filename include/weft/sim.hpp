@@ -30,6 +30,9 @@ enum class strategy : std::uint8_t {
 };
 
 struct options {
+  /// Of this exploration, such as "journal.two_writers": stands before its seeds, so that WEFT_SIM_SEED is for it alone
+  /// and the program's others run as ever. Read until explore returns.
+  detail::text name = {};
   /// WEFT_SIM_RUNS
   int runs = 1000;
   /// Ends the exploration after so much real time, if the runs are not done before; 0: no limit. WEFT_SIM_TIME
@@ -73,12 +76,17 @@ WEFT_EXPORT const char* to_text(failure_kind k) noexcept;
 /// is nested (std::rethrow_if_nested).
 class WEFT_EXPORT failure : public std::runtime_error {
  public:
-  failure(failure_kind kind, std::uint64_t seed, std::string replay, std::string choices, std::string schedule,
-          const std::string& report);
+  failure(failure_kind kind, int runs, sim::strategy found_by, std::uint64_t seed, std::string replay,
+          std::string choices, std::string schedule, const std::string& report);
   failure_kind kind() const noexcept { return kind_; }
-  /// Of the run that failed; run(seed(), body) repeats it.
+  /// Done until then, this one included; 1 when a seed or a choice string was replayed.
+  int runs() const noexcept { return runs_; }
+  /// Of the run that failed; portfolio when choices were replayed, which follow none.
+  sim::strategy strategy() const noexcept { return strategy_; }
+  /// Of the run that failed; run(seed(), body) repeats it. 0 when choices were replayed.
   std::uint64_t seed() const noexcept { return seed_; }
-  /// The seed with the fingerprint of the program, for WEFT_SIM_SEED: another program notices that it is not meant.
+  /// The seed with the name of the exploration, if it has one, and the fingerprint of the program, for WEFT_SIM_SEED:
+  /// another program notices that it is not meant.
   const std::string& replay() const noexcept { return replay_; }
   /// The switches that make it fail, by name; those that matter, if it was minimized. For run and WEFT_SIM_SEED.
   const std::string& choices() const noexcept { return choices_; }
@@ -88,6 +96,8 @@ class WEFT_EXPORT failure : public std::runtime_error {
 
  private:
   failure_kind kind_;
+  int runs_;
+  sim::strategy strategy_;
   std::uint64_t seed_;
   std::string replay_, choices_, schedule_;
 };

@@ -67,6 +67,12 @@ const char* strategy_name(std::uint64_t seed) {
   return names[seed & 3];
 }
 
+v0::sim::strategy strategy_of(std::uint64_t seed) {
+  using v0::sim::strategy;
+  constexpr strategy all[] = {strategy::random, strategy::pct, strategy::pos, strategy::round_robin};
+  return all[seed & 3];
+}
+
 std::uint64_t nth_seed(const options& o, std::uint64_t i, std::uint32_t picks) {
   const std::uint64_t random = explore::mix(o.seed, i);
   const auto depth = static_cast<std::uint32_t>(o.depth);
@@ -95,8 +101,10 @@ std::string seed_text(std::uint64_t seed, std::uint64_t hash) {
   return "0x" + hex(seed, 16) + "-" + hex(fingerprint(hash), 8);
 }
 
-// What to replay: a seed, perhaps with a fingerprint, or choices.
+// What to replay: a seed, perhaps with a fingerprint, or choices; in front of it perhaps, with a colon, the name of the
+// exploration that it is for.
 struct recipe {
+  std::string_view name;
   bool by_choices = false;
   std::uint64_t seed = 0;
   bool has_fingerprint = false;
@@ -129,6 +137,11 @@ bool to_number(std::string_view s, bool always_hex, std::uint64_t* out) {
 
 recipe parse_recipe(std::string_view text, const std::string& from) {
   recipe r;
+  const std::string_view whole = text;
+  if (const std::size_t colon = text.find(':'); colon != std::string_view::npos && !text.starts_with("sim:")) {
+    r.name = text.substr(0, colon);
+    text.remove_prefix(colon + 1);
+  }
   if (text.starts_with("sim:")) {
     r.by_choices = true;
     r.choices = parse_choices(text);
@@ -139,8 +152,9 @@ recipe parse_recipe(std::string_view text, const std::string& from) {
   r.has_fingerprint = dash != std::string_view::npos;
   if (!to_number(text.substr(0, dash), false, &r.seed) ||
       (r.has_fingerprint && (!to_number(text.substr(dash + 1), true, &print) || print > 0xffffffff))) {
-    throw v0::error("weft: bad value " + from + "\"" + std::string(text) +
-                    "\": takes a seed (a number, or 0x…, with or without -fingerprint) or a choice string (sim:…)");
+    throw v0::error("weft: bad value " + from + "\"" + std::string(whole) +
+                    "\": takes a seed (a number, or 0x…, with or without -fingerprint) or a choice string (sim:…), "
+                    "with or without the name of an exploration and a colon in front");
   }
   r.wanted = static_cast<std::uint32_t>(print);
   return r;
@@ -197,6 +211,11 @@ void check_options(const options& o) {
   const auto bad = [](const char* name, long long value, const char* range) {
     throw v0::error(std::string("weft::sim: ") + name + " " + std::to_string(value) + ": must be " + range);
   };
+  const std::string_view name(o.name.data, o.name.size);
+  if (name == "sim" || name.find_first_of(": \t\n\"'") != std::string_view::npos) {
+    throw v0::error("weft::sim: name \"" + std::string(name) +
+                    "\": must not be sim, nor contain a colon, a quote or white space");
+  }
   if (o.runs < 1) bad("runs", o.runs, "1 or more");
   if (o.time.count() < 0) bad("time", o.time.count(), "0 (no limit) or more");
   if (o.depth < 1 || o.depth > 14) bad("depth", o.depth, "1 to 14");
@@ -282,12 +301,15 @@ class session {
     }
     if (r.failed) {
       if (!what.by_choices) report(what.seed, r);
+      by_choices_ = true;
       applied_ = std::to_string(r.applied) + " of " + std::to_string(what.choices.size()) + " choices applied";
       report_choices(what.choices, r);
     }
     if (say) {
       line text;
-      text.text("weft::sim: replayed, and the run has passed");
+      text.text("weft::sim: replayed");
+      if (options_.name.size != 0) text.text(" in ").text(options_.name.data, options_.name.size);
+      text.text(", and the run has passed");
       if (what.by_choices)
         text.text("; ").number(r.applied).text(" of ").number(what.choices.size()).text(" choices applied");
       text.text("\n").flush_sig();
@@ -511,7 +533,10 @@ class session {
     const std::string text = to_string(choices);
     std::string all = "weft::sim: " + headline(r) + "\n";
     if (!extra.empty()) all += "  " + extra + "\n";
-    if (!replay.empty()) all += "  replay: WEFT_SIM_SEED=" + quoted(replay) + " " + command_line() + "\n";
+    std::string named = replay;
+    if (!replay.empty() && options_.name.size != 0)
+      named = std::string(options_.name.data, options_.name.size) + ':' + replay;
+    if (!replay.empty()) all += "  replay: WEFT_SIM_SEED=" + quoted(named) + " " + command_line() + "\n";
     std::string schedule;
     if (!r.events.empty()) {
       if (minimized_) {
@@ -524,7 +549,9 @@ class session {
       all += "goroutines:\n" + goroutines(r);
       schedule = steps_in_words(r, r.events.size());
     }
-    failure f(r.kind, seed, replay, r.events.empty() ? std::string() : text, std::move(schedule), all);
+    const auto found_by = by_choices_ ? v0::sim::strategy::portfolio : strategy_of(seed);
+    failure f(r.kind, std::max(summary_.runs, 1), found_by, seed, named, r.events.empty() ? std::string() : text,
+              std::move(schedule), all);
     if (r.cause == nullptr) throw f;
     try {
       std::rethrow_exception(r.cause);
@@ -542,6 +569,7 @@ class session {
   options options_;
   program program_;
   bool trace_;
+  bool by_choices_ = false;
   bool minimized_ = false;
   bool frames_ = false;  // the report's last run: while minimizing they would cost more than all else
   std::string applied_;
@@ -568,7 +596,9 @@ sim::summary sim_explore(const sim::options& given, program p) {
   o.time = std::chrono::nanoseconds(time_from_env(o.time.count()));
   if (const char* seed = variable("WEFT_SIM_SEED")) {
     const recipe what = parse_recipe(seed, "WEFT_SIM_SEED=");
-    return session(o, p).replay(what, true);
+    // One without a name is for each exploration that is reached.
+    if (what.name.empty() || what.name == std::string_view(o.name.data, o.name.size))
+      return session(o, p).replay(what, true);
   }
   return session(o, p).explore_all();
 }
@@ -637,10 +667,12 @@ const char* to_text(failure_kind k) noexcept {
   return "unknown";
 }
 
-failure::failure(failure_kind kind, std::uint64_t seed, std::string replay, std::string choices, std::string schedule,
-                 const std::string& report)
+failure::failure(failure_kind kind, int runs, sim::strategy found_by, std::uint64_t seed, std::string replay,
+                 std::string choices, std::string schedule, const std::string& report)
     : std::runtime_error(report),
       kind_(kind),
+      runs_(runs),
+      strategy_(found_by),
       seed_(seed),
       replay_(std::move(replay)),
       choices_(std::move(choices)),
