@@ -27,6 +27,7 @@ enum class strategy : std::uint8_t {
   pct,          ///< random priorities, and depth - 1 random points at which the running goroutine loses its own
   pos,          ///< a random priority for each pending operation; those that race draw again
   round_robin,  ///< each in turn; random only in what is not a question of who goes next
+  exhaustive,   ///< one after the other, all with at most depth preemptions; for small programs: summary::complete
 };
 
 struct options {
@@ -38,7 +39,8 @@ struct options {
   /// Ends the exploration after so much real time, if the runs are not done before; 0: no limit. WEFT_SIM_TIME
   std::chrono::nanoseconds time{0};
   sim::strategy strategy = sim::strategy::portfolio;
-  /// Of pct, 1 to 14: a bug that needs so many things in a certain order.
+  /// Of pct, 1 to 14: a bug that needs so many things in a certain order. Of exhaustive, 0 to 14: how often a goroutine
+  /// is stopped that could have gone on; 0: without a limit.
   int depth = 3;
   /// What the seeds of the runs are made from: the same seed, the same runs.
   std::uint64_t seed = 1;
@@ -55,6 +57,7 @@ struct summary {
   int distinct = 0;           ///< schedules among them
   std::uint64_t steps = 0;    ///< scheduling points in all of them
   std::uint64_t longest = 0;  ///< scheduling points of the longest run
+  bool complete = false;      ///< by strategy::exhaustive: there are no more schedules
   std::uint32_t choices = 0;  ///< when a choice string was replayed: how many it has
   std::uint32_t applied = 0;  ///< and how many of them fitted
 };
@@ -83,7 +86,7 @@ class WEFT_EXPORT failure : public std::runtime_error {
   int runs() const noexcept { return runs_; }
   /// Of the run that failed; portfolio when choices were replayed, which follow none.
   sim::strategy strategy() const noexcept { return strategy_; }
-  /// Of the run that failed; run(seed(), body) repeats it. 0 when choices were replayed.
+  /// Of the run that failed; run(seed(), body) repeats it. 0 when choices were replayed, and of an exhaustive search.
   std::uint64_t seed() const noexcept { return seed_; }
   /// The seed with the name of the exploration, if it has one, and the fingerprint of the program, for WEFT_SIM_SEED:
   /// another program notices that it is not meant.

@@ -605,7 +605,9 @@ bool engine::buggify(const std::string& name, double p) {
   if (found == bugs_.end()) found = bugs_.insert(bugs_.end(), {name, 0});
   const std::uint32_t nth = ++found->second;
   bool fires = false;
-  if (orders_.strategy != nullptr) {
+  if (orders_.ask_for_bugs) {
+    fires = p > 0 && orders_.strategy->choose(2) == 1;
+  } else if (orders_.strategy != nullptr) {
     std::uint64_t site = orders_.seed;
     for (const char c : name) site = explore::mix(site, static_cast<unsigned char>(c));
     const std::uint64_t draw = explore::mix(site, nth) >> 11;

@@ -35,7 +35,8 @@ inline constexpr std::uint32_t ops = static_cast<std::uint32_t>(op::count_);
 struct orders {
   explore::strategy* strategy = nullptr;  // has begun; null: `choices` or the plain schedule
   const choice_list* choices = nullptr;
-  std::uint64_t seed = 0;  // for buggify
+  std::uint64_t seed = 0;     // for buggify
+  bool ask_for_bugs = false;  // whether a buggify fires is the strategy's decision
   std::uint32_t fair_every = 1;
   std::uint64_t max_steps = 0;
   bool record = false;  // for a report

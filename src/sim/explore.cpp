@@ -15,6 +15,7 @@
 #include "os/sys.hpp"
 #include "sched/enter.hpp"
 #include "sim/engine.hpp"
+#include "sim/exhaustive.hpp"
 #include "sim/report.hpp"
 #include "weft/error.hpp"
 
@@ -82,7 +83,8 @@ std::uint64_t nth_seed(const options& o, std::uint64_t i, std::uint32_t picks) {
     case strategy::pct: return make_seed(random, explore::kind::pct, depth, picks);
     case strategy::pos: return make_seed(random, explore::kind::pos, 0, picks);
     case strategy::round_robin: return make_seed(random, explore::kind::round_robin, 0, picks);
-    case strategy::portfolio: break;
+    case strategy::portfolio:
+    case strategy::exhaustive: break;  // has no seeds
   }
   if (i % 3 == 0) return make_seed(random, explore::kind::pos, 0, picks);
   if (i % 3 == 1) return make_seed(random, explore::kind::random, 0, picks);
@@ -218,9 +220,10 @@ void check_options(const options& o) {
   }
   if (o.runs < 1) bad("runs", o.runs, "1 or more");
   if (o.time.count() < 0) bad("time", o.time.count(), "0 (no limit) or more");
-  if (o.depth < 1 || o.depth > 14) bad("depth", o.depth, "1 to 14");
+  const bool all = o.strategy == v0::sim::strategy::exhaustive;
+  if (o.depth < (all ? 0 : 1) || o.depth > 14) bad("depth", o.depth, all ? "0 to 14" : "1 to 14");
   if (o.max_steps < 1) bad("max_steps", 0, "1 or more");
-  if (static_cast<std::uint8_t>(o.strategy) > static_cast<std::uint8_t>(v0::sim::strategy::round_robin)) {
+  if (static_cast<std::uint8_t>(o.strategy) > static_cast<std::uint8_t>(v0::sim::strategy::exhaustive)) {
     bad("strategy", static_cast<int>(o.strategy), "one of weft::sim::strategy");
   }
 }
@@ -267,6 +270,10 @@ class session {
   session(const options& o, program p) : options_(o), program_(p), trace_(trace_from_env()), claim_(&engine_) {}
 
   summary explore_all() {
+    return options_.strategy == v0::sim::strategy::exhaustive ? one_after_the_other() : by_seeds();
+  }
+
+  summary by_seeds() {
     const std::int64_t begin = os::now();
     const std::int64_t limit = options_.time.count();
     std::unordered_set<std::uint64_t> seen;
@@ -287,6 +294,25 @@ class session {
     return summary_;
   }
 
+  summary one_after_the_other() {
+    const std::int64_t begin = os::now();
+    const std::int64_t limit = options_.time.count();
+    exhaustive search(options_.depth == 0 ? exhaustive::any : static_cast<std::uint32_t>(options_.depth));
+    for (int i = 0; i < options_.runs && !summary_.complete; ++i) {
+      if (limit != 0 && i != 0 && os::now() - begin >= limit) break;
+      const bool twice = options_.check_determinism && i % 256 == 0;
+      const result r = run_way(search, trace_, twice);
+      ++summary_.runs;
+      count(r);
+      if (search.diverged()) compare(0, run_way(search, false, true), run_way(search, false, true), true);
+      if (r.failed) report_way(search, r);
+      if (twice) compare(0, r, run_way(search, false, true), false);
+      summary_.complete = !search.next();
+    }
+    summary_.distinct = summary_.runs;
+    return summary_;
+  }
+
   summary replay(const recipe& what, bool say) {
     const result r = what.by_choices ? run_choices(what.choices, trace_) : run_seed(what.seed, trace_, false);
     summary_.runs = summary_.distinct = 1;
@@ -301,7 +327,6 @@ class session {
     }
     if (r.failed) {
       if (!what.by_choices) report(what.seed, r);
-      by_choices_ = true;
       applied_ = std::to_string(r.applied) + " of " + std::to_string(what.choices.size()) + " choices applied";
       report_choices(what.choices, r);
     }
@@ -321,6 +346,7 @@ class session {
   result run_seed(std::uint64_t seed, bool record, bool log) {
     orders o;
     o.strategy = strategies_.begin(seed);
+    found_by_ = strategy_of(seed);
     o.seed = seed;
     constexpr std::uint32_t fair_every[] = {1, 4, 16, 4};
     const bool in_turns = static_cast<explore::kind>(seed & 3) == explore::kind::round_robin;
@@ -333,6 +359,15 @@ class session {
     o.choices = &choices;
     o.others = others;
     return run(o, record, false);
+  }
+
+  result run_way(exhaustive& search, bool record, bool log) {
+    search.begin(0);
+    found_by_ = v0::sim::strategy::exhaustive;
+    orders o;
+    o.strategy = &search;
+    o.ask_for_bugs = true;
+    return run(o, record, log);
   }
 
   result run(orders o, bool record, bool log) {
@@ -349,9 +384,9 @@ class session {
     summary_.longest = std::max(summary_.longest, r.steps);
   }
 
-  // Two runs of one seed, with logs.
-  void compare(std::uint64_t seed, const result& a, const result& b) {
-    if (same_end(a, b) && a.log == b.log) return;
+  // Two runs of one schedule, with logs. `surely`: they have differed, if not this time.
+  void compare(std::uint64_t seed, const result& a, const result& b, bool surely = false) {
+    if (!surely && same_end(a, b) && a.log == b.log) return;
     std::size_t i = 0;
     while (i < a.log.size() && i < b.log.size() && a.log[i] == b.log[i]) ++i;
     const auto at = [i](const result& r) {
@@ -363,7 +398,9 @@ class session {
     result r;
     r.kind = failure_kind::nondeterminism;
     r.text =
-        "the same schedule went another way at step " + std::to_string(i + 1) + ": first " + at(a) + ", then " + at(b) +
+        "the same schedule went another way" +
+        (a.log == b.log ? std::string(", and not again")
+                        : " at step " + std::to_string(i + 1) + ": first " + at(a) + ", then " + at(b)) +
         ".\n  Something outlives the run, or comes from outside: a static, a clock or random numbers that are not the "
         "exploration's, the order of pointers.";
     throw_failure(seed, r, {}, {}, "");
@@ -387,6 +424,16 @@ class session {
     std::string extra = "run " + std::to_string(std::max(summary_.runs, 1)) + ", strategy " + strategy_name(seed);
     if (!options_.minimize) throw_failure(seed, r, r.choices, seed_text(seed, r.hash), extra);
     throw_minimized(seed, r, seed_text(seed, r.hash), extra);
+  }
+
+  [[noreturn]] void report_way(exhaustive& search, const result& found) {
+    frames_ = true;
+    const result r = run_way(search, true, false);
+    frames_ = false;
+    if (!same_end(found, r)) compare(0, run_way(search, false, true), run_way(search, false, true), true);
+    const std::string extra = "run " + std::to_string(summary_.runs) + ", strategy exhaustive";
+    if (options_.minimize) throw_minimized(0, r, to_string(r.choices), extra);
+    throw_failure(0, r, r.choices, to_string(r.choices), extra);
   }
 
   [[noreturn]] void report_choices(const choice_list& choices, const result& found) {
@@ -549,8 +596,7 @@ class session {
       all += "goroutines:\n" + goroutines(r);
       schedule = steps_in_words(r, r.events.size());
     }
-    const auto found_by = by_choices_ ? v0::sim::strategy::portfolio : strategy_of(seed);
-    failure f(r.kind, std::max(summary_.runs, 1), found_by, seed, named, r.events.empty() ? std::string() : text,
+    failure f(r.kind, std::max(summary_.runs, 1), found_by_, seed, named, r.events.empty() ? std::string() : text,
               std::move(schedule), all);
     if (r.cause == nullptr) throw f;
     try {
@@ -569,7 +615,7 @@ class session {
   options options_;
   program program_;
   bool trace_;
-  bool by_choices_ = false;
+  v0::sim::strategy found_by_ = v0::sim::strategy::portfolio;  // of the last run; portfolio: by choices only
   bool minimized_ = false;
   bool frames_ = false;  // the report's last run: while minimizing they would cost more than all else
   std::string applied_;

@@ -18,6 +18,7 @@ TEST(sim_misuse, options_out_of_range_are_named) {
   EXPECT_EQ(said({.runs = 0}), "weft::sim: runs 0: must be 1 or more");
   EXPECT_EQ(said({.time = std::chrono::nanoseconds(-5)}), "weft::sim: time -5: must be 0 (no limit) or more");
   EXPECT_EQ(said({.depth = 0}), "weft::sim: depth 0: must be 1 to 14");
+  EXPECT_EQ(said({.strategy = sim::strategy::exhaustive, .depth = -1}), "weft::sim: depth -1: must be 0 to 14");
   EXPECT_EQ(said({.depth = 15}), "weft::sim: depth 15: must be 1 to 14");
   EXPECT_EQ(said({.max_steps = 0}), "weft::sim: max_steps 0: must be 1 or more");
   EXPECT_EQ(said({.strategy = static_cast<sim::strategy>(9)}),
