@@ -27,15 +27,20 @@ enum class strategy : std::uint8_t {
   pct,          ///< random priorities, and depth - 1 random points at which the running goroutine loses its own
   pos,          ///< a random priority for each pending operation; those that race draw again
   round_robin,  ///< each in turn; random only in what is not a question of who goes next
+  exhaustive,   ///< one after the other, all with at most depth preemptions; for small programs: summary::complete
 };
 
 struct options {
+  /// Of this exploration, such as "journal.two_writers": stands before its seeds, so that WEFT_SIM_SEED is for it alone
+  /// and the program's others run as ever. Read until explore returns.
+  detail::text name = {};
   /// WEFT_SIM_RUNS
   int runs = 1000;
   /// Ends the exploration after so much real time, if the runs are not done before; 0: no limit. WEFT_SIM_TIME
   std::chrono::nanoseconds time{0};
   sim::strategy strategy = sim::strategy::portfolio;
-  /// Of pct, 1 to 14: a bug that needs so many things in a certain order.
+  /// Of pct, 1 to 14: a bug that needs so many things in a certain order. Of exhaustive, 0 to 14: how often a goroutine
+  /// is stopped that could have gone on; 0: without a limit.
   int depth = 3;
   /// What the seeds of the runs are made from: the same seed, the same runs.
   std::uint64_t seed = 1;
@@ -52,6 +57,7 @@ struct summary {
   int distinct = 0;           ///< schedules among them
   std::uint64_t steps = 0;    ///< scheduling points in all of them
   std::uint64_t longest = 0;  ///< scheduling points of the longest run
+  bool complete = false;      ///< by strategy::exhaustive: there are no more schedules
   std::uint32_t choices = 0;  ///< when a choice string was replayed: how many it has
   std::uint32_t applied = 0;  ///< and how many of them fitted
 };
@@ -73,12 +79,17 @@ WEFT_EXPORT const char* to_text(failure_kind k) noexcept;
 /// is nested (std::rethrow_if_nested).
 class WEFT_EXPORT failure : public std::runtime_error {
  public:
-  failure(failure_kind kind, std::uint64_t seed, std::string replay, std::string choices, std::string schedule,
-          const std::string& report);
+  failure(failure_kind kind, int runs, sim::strategy found_by, std::uint64_t seed, std::string replay,
+          std::string choices, std::string schedule, const std::string& report);
   failure_kind kind() const noexcept { return kind_; }
-  /// Of the run that failed; run(seed(), body) repeats it.
+  /// Done until then, this one included; 1 when a seed or a choice string was replayed.
+  int runs() const noexcept { return runs_; }
+  /// Of the run that failed; portfolio when choices were replayed, which follow none.
+  sim::strategy strategy() const noexcept { return strategy_; }
+  /// Of the run that failed; run(seed(), body) repeats it. 0 when choices were replayed, and of an exhaustive search.
   std::uint64_t seed() const noexcept { return seed_; }
-  /// The seed with the fingerprint of the program, for WEFT_SIM_SEED: another program notices that it is not meant.
+  /// The seed with the name of the exploration, if it has one, and the fingerprint of the program, for WEFT_SIM_SEED:
+  /// another program notices that it is not meant.
   const std::string& replay() const noexcept { return replay_; }
   /// The switches that make it fail, by name; those that matter, if it was minimized. For run and WEFT_SIM_SEED.
   const std::string& choices() const noexcept { return choices_; }
@@ -88,6 +99,8 @@ class WEFT_EXPORT failure : public std::runtime_error {
 
  private:
   failure_kind kind_;
+  int runs_;
+  sim::strategy strategy_;
   std::uint64_t seed_;
   std::string replay_, choices_, schedule_;
 };

@@ -23,6 +23,8 @@ constexpr std::int64_t start_of_time = 3600ll * 1'000'000'000;
 // So many yields, while nobody begins or ceases to be able to go on, are a goroutine that waits for time to pass.
 constexpr std::uint32_t idle_yields = 100;
 constexpr std::int64_t idle_step_ns = 1'000'000;
+// Of an endless run, the beginning is where it went wrong.
+constexpr std::size_t max_others = 10'000;
 
 // Each object that has points is, so far, one word with its whole state.
 atomic<std::uint64_t>& word_of(const void* object) {
@@ -428,6 +430,11 @@ std::uint32_t engine::decide(std::uint32_t current, const place& at) {
     const std::uint32_t object = at.actor == 0 ? 0 : actors_[at.actor - 1].object_number;
     result_.choices.push_back({at, who + 1, {}, object});
   }
+  if (orders_.others && n > 1 && result_.others.size() < max_others) {
+    for (const explore::candidate& c : candidates_) {
+      if (c.actor != who + 1) result_.others.push_back({result_.steps, {at, c.actor}});
+    }
+  }
   const op what = actors_[who].what;
   result_.hash =
       (result_.hash ^ (std::uint64_t{who} << 32 | std::uint64_t{n} << 8 | static_cast<std::uint64_t>(what))) *
@@ -598,7 +605,9 @@ bool engine::buggify(const std::string& name, double p) {
   if (found == bugs_.end()) found = bugs_.insert(bugs_.end(), {name, 0});
   const std::uint32_t nth = ++found->second;
   bool fires = false;
-  if (orders_.strategy != nullptr) {
+  if (orders_.ask_for_bugs) {
+    fires = p > 0 && orders_.strategy->choose(2) == 1;
+  } else if (orders_.strategy != nullptr) {
     std::uint64_t site = orders_.seed;
     for (const char c : name) site = explore::mix(site, static_cast<unsigned char>(c));
     const std::uint64_t draw = explore::mix(site, nth) >> 11;

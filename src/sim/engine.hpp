@@ -35,12 +35,14 @@ inline constexpr std::uint32_t ops = static_cast<std::uint32_t>(op::count_);
 struct orders {
   explore::strategy* strategy = nullptr;  // has begun; null: `choices` or the plain schedule
   const choice_list* choices = nullptr;
-  std::uint64_t seed = 0;  // for buggify
+  std::uint64_t seed = 0;     // for buggify
+  bool ask_for_bugs = false;  // whether a buggify fires is the strategy's decision
   std::uint32_t fair_every = 1;
   std::uint64_t max_steps = 0;
   bool record = false;  // for a report
   bool frames = false;  // with record: where in the program each goroutine is, which takes milliseconds
   bool log = false;     // for comparing two runs
+  bool others = false;  // who else could have gone on, at each step
   bool print = false;   // each step to stderr
 };
 
@@ -98,6 +100,8 @@ struct result {
   choice_list choices;
   std::vector<event> events;
   std::vector<portrait> goroutines;
+  // With orders::others: the choices that were not taken, with their step
+  std::vector<std::pair<std::uint64_t, choice>> others;
   // With orders::log
   std::vector<log_entry> log;
 };

@@ -15,6 +15,7 @@
 #include "os/sys.hpp"
 #include "sched/enter.hpp"
 #include "sim/engine.hpp"
+#include "sim/exhaustive.hpp"
 #include "sim/report.hpp"
 #include "weft/error.hpp"
 
@@ -67,6 +68,12 @@ const char* strategy_name(std::uint64_t seed) {
   return names[seed & 3];
 }
 
+v0::sim::strategy strategy_of(std::uint64_t seed) {
+  using v0::sim::strategy;
+  constexpr strategy all[] = {strategy::random, strategy::pct, strategy::pos, strategy::round_robin};
+  return all[seed & 3];
+}
+
 std::uint64_t nth_seed(const options& o, std::uint64_t i, std::uint32_t picks) {
   const std::uint64_t random = explore::mix(o.seed, i);
   const auto depth = static_cast<std::uint32_t>(o.depth);
@@ -76,7 +83,8 @@ std::uint64_t nth_seed(const options& o, std::uint64_t i, std::uint32_t picks) {
     case strategy::pct: return make_seed(random, explore::kind::pct, depth, picks);
     case strategy::pos: return make_seed(random, explore::kind::pos, 0, picks);
     case strategy::round_robin: return make_seed(random, explore::kind::round_robin, 0, picks);
-    case strategy::portfolio: break;
+    case strategy::portfolio:
+    case strategy::exhaustive: break;  // has no seeds
   }
   if (i % 3 == 0) return make_seed(random, explore::kind::pos, 0, picks);
   if (i % 3 == 1) return make_seed(random, explore::kind::random, 0, picks);
@@ -95,8 +103,10 @@ std::string seed_text(std::uint64_t seed, std::uint64_t hash) {
   return "0x" + hex(seed, 16) + "-" + hex(fingerprint(hash), 8);
 }
 
-// What to replay: a seed, perhaps with a fingerprint, or choices.
+// What to replay: a seed, perhaps with a fingerprint, or choices; in front of it perhaps, with a colon, the name of the
+// exploration that it is for.
 struct recipe {
+  std::string_view name;
   bool by_choices = false;
   std::uint64_t seed = 0;
   bool has_fingerprint = false;
@@ -129,6 +139,11 @@ bool to_number(std::string_view s, bool always_hex, std::uint64_t* out) {
 
 recipe parse_recipe(std::string_view text, const std::string& from) {
   recipe r;
+  const std::string_view whole = text;
+  if (const std::size_t colon = text.find(':'); colon != std::string_view::npos && !text.starts_with("sim:")) {
+    r.name = text.substr(0, colon);
+    text.remove_prefix(colon + 1);
+  }
   if (text.starts_with("sim:")) {
     r.by_choices = true;
     r.choices = parse_choices(text);
@@ -139,8 +154,9 @@ recipe parse_recipe(std::string_view text, const std::string& from) {
   r.has_fingerprint = dash != std::string_view::npos;
   if (!to_number(text.substr(0, dash), false, &r.seed) ||
       (r.has_fingerprint && (!to_number(text.substr(dash + 1), true, &print) || print > 0xffffffff))) {
-    throw v0::error("weft: bad value " + from + "\"" + std::string(text) +
-                    "\": takes a seed (a number, or 0x…, with or without -fingerprint) or a choice string (sim:…)");
+    throw v0::error("weft: bad value " + from + "\"" + std::string(whole) +
+                    "\": takes a seed (a number, or 0x…, with or without -fingerprint) or a choice string (sim:…), "
+                    "with or without the name of an exploration and a colon in front");
   }
   r.wanted = static_cast<std::uint32_t>(print);
   return r;
@@ -197,11 +213,17 @@ void check_options(const options& o) {
   const auto bad = [](const char* name, long long value, const char* range) {
     throw v0::error(std::string("weft::sim: ") + name + " " + std::to_string(value) + ": must be " + range);
   };
+  const std::string_view name(o.name.data, o.name.size);
+  if (name == "sim" || name.find_first_of(": \t\n\"'") != std::string_view::npos) {
+    throw v0::error("weft::sim: name \"" + std::string(name) +
+                    "\": must not be sim, nor contain a colon, a quote or white space");
+  }
   if (o.runs < 1) bad("runs", o.runs, "1 or more");
   if (o.time.count() < 0) bad("time", o.time.count(), "0 (no limit) or more");
-  if (o.depth < 1 || o.depth > 14) bad("depth", o.depth, "1 to 14");
+  const bool all = o.strategy == v0::sim::strategy::exhaustive;
+  if (o.depth < (all ? 0 : 1) || o.depth > 14) bad("depth", o.depth, all ? "0 to 14" : "1 to 14");
   if (o.max_steps < 1) bad("max_steps", 0, "1 or more");
-  if (static_cast<std::uint8_t>(o.strategy) > static_cast<std::uint8_t>(v0::sim::strategy::round_robin)) {
+  if (static_cast<std::uint8_t>(o.strategy) > static_cast<std::uint8_t>(v0::sim::strategy::exhaustive)) {
     bad("strategy", static_cast<int>(o.strategy), "one of weft::sim::strategy");
   }
 }
@@ -248,6 +270,10 @@ class session {
   session(const options& o, program p) : options_(o), program_(p), trace_(trace_from_env()), claim_(&engine_) {}
 
   summary explore_all() {
+    return options_.strategy == v0::sim::strategy::exhaustive ? one_after_the_other() : by_seeds();
+  }
+
+  summary by_seeds() {
     const std::int64_t begin = os::now();
     const std::int64_t limit = options_.time.count();
     std::unordered_set<std::uint64_t> seen;
@@ -265,6 +291,25 @@ class session {
       if (twice) compare(seed, r, run_seed(seed, false, true));
     }
     summary_.distinct = static_cast<int>(seen.size());
+    return summary_;
+  }
+
+  summary one_after_the_other() {
+    const std::int64_t begin = os::now();
+    const std::int64_t limit = options_.time.count();
+    exhaustive search(options_.depth == 0 ? exhaustive::any : static_cast<std::uint32_t>(options_.depth));
+    for (int i = 0; i < options_.runs && !summary_.complete; ++i) {
+      if (limit != 0 && i != 0 && os::now() - begin >= limit) break;
+      const bool twice = options_.check_determinism && i % 256 == 0;
+      const result r = run_way(search, trace_, twice);
+      ++summary_.runs;
+      count(r);
+      if (search.diverged()) compare(0, run_way(search, false, true), run_way(search, false, true), true);
+      if (r.failed) report_way(search, r);
+      if (twice) compare(0, r, run_way(search, false, true), false);
+      summary_.complete = !search.next();
+    }
+    summary_.distinct = summary_.runs;
     return summary_;
   }
 
@@ -287,7 +332,9 @@ class session {
     }
     if (say) {
       line text;
-      text.text("weft::sim: replayed, and the run has passed");
+      text.text("weft::sim: replayed");
+      if (options_.name.size != 0) text.text(" in ").text(options_.name.data, options_.name.size);
+      text.text(", and the run has passed");
       if (what.by_choices)
         text.text("; ").number(r.applied).text(" of ").number(what.choices.size()).text(" choices applied");
       text.text("\n").flush_sig();
@@ -299,6 +346,7 @@ class session {
   result run_seed(std::uint64_t seed, bool record, bool log) {
     orders o;
     o.strategy = strategies_.begin(seed);
+    found_by_ = strategy_of(seed);
     o.seed = seed;
     constexpr std::uint32_t fair_every[] = {1, 4, 16, 4};
     const bool in_turns = static_cast<explore::kind>(seed & 3) == explore::kind::round_robin;
@@ -306,10 +354,20 @@ class session {
     return run(o, record, log);
   }
 
-  result run_choices(const choice_list& choices, bool record) {
+  result run_choices(const choice_list& choices, bool record, bool others = false) {
     orders o;
     o.choices = &choices;
+    o.others = others;
     return run(o, record, false);
+  }
+
+  result run_way(exhaustive& search, bool record, bool log) {
+    search.begin(0);
+    found_by_ = v0::sim::strategy::exhaustive;
+    orders o;
+    o.strategy = &search;
+    o.ask_for_bugs = true;
+    return run(o, record, log);
   }
 
   result run(orders o, bool record, bool log) {
@@ -326,9 +384,9 @@ class session {
     summary_.longest = std::max(summary_.longest, r.steps);
   }
 
-  // Two runs of one seed, with logs.
-  void compare(std::uint64_t seed, const result& a, const result& b) {
-    if (same_end(a, b) && a.log == b.log) return;
+  // Two runs of one schedule, with logs. `surely`: they have differed, if not this time.
+  void compare(std::uint64_t seed, const result& a, const result& b, bool surely = false) {
+    if (!surely && same_end(a, b) && a.log == b.log) return;
     std::size_t i = 0;
     while (i < a.log.size() && i < b.log.size() && a.log[i] == b.log[i]) ++i;
     const auto at = [i](const result& r) {
@@ -340,7 +398,9 @@ class session {
     result r;
     r.kind = failure_kind::nondeterminism;
     r.text =
-        "the same schedule went another way at step " + std::to_string(i + 1) + ": first " + at(a) + ", then " + at(b) +
+        "the same schedule went another way" +
+        (a.log == b.log ? std::string(", and not again")
+                        : " at step " + std::to_string(i + 1) + ": first " + at(a) + ", then " + at(b)) +
         ".\n  Something outlives the run, or comes from outside: a static, a clock or random numbers that are not the "
         "exploration's, the order of pointers.";
     throw_failure(seed, r, {}, {}, "");
@@ -366,6 +426,16 @@ class session {
     throw_minimized(seed, r, seed_text(seed, r.hash), extra);
   }
 
+  [[noreturn]] void report_way(exhaustive& search, const result& found) {
+    frames_ = true;
+    const result r = run_way(search, true, false);
+    frames_ = false;
+    if (!same_end(found, r)) compare(0, run_way(search, false, true), run_way(search, false, true), true);
+    const std::string extra = "run " + std::to_string(summary_.runs) + ", strategy exhaustive";
+    if (options_.minimize) throw_minimized(0, r, to_string(r.choices), extra);
+    throw_failure(0, r, r.choices, to_string(r.choices), extra);
+  }
+
   [[noreturn]] void report_choices(const choice_list& choices, const result& found) {
     frames_ = true;
     result r = run_choices(choices, true);
@@ -381,41 +451,127 @@ class session {
     throw_failure(0, r, r.choices, to_string(r.choices), applied_);
   }
 
-  // Fewer choices, the same failure: whole parts are left out, then smaller ones, as long as that helps.
-  [[noreturn]] void throw_minimized(std::uint64_t seed, const result& r, const std::string& replay, std::string extra) {
-    choice_list kept = r.choices;
-    const result all = run_choices(kept, true);
-    std::uint32_t tries = 1;
-    std::uint64_t steps = all.steps;
-    const auto affordable = [&] { return tries < max_tries && steps < max_steps_to_minimize; };
-    if (!same_failure(r, all))
-      throw_failure(seed, r, r.choices, replay, extra + "; not minimized: its choices alone do not lead to it");
-    result best = all;
-    for (std::size_t part = (kept.size() + 1) / 2; part != 0 && !kept.empty() && affordable();) {
-      bool helped = false;
-      for (std::size_t at = 0; at < kept.size() && affordable();) {
-        choice_list fewer;
-        for (std::size_t i = 0; i < kept.size(); ++i) {
-          if (i < at || i >= at + part) fewer.push_back(kept[i]);
+  // Fewer choices, the same failure. First parts of them are left out, halves, then smaller ones, as long as that helps.
+  // What is left then is needed, and may still be a long way round: so one and two switches are tried that were not
+  // among them, anywhere in the plain schedule, and one instead of any two.
+  class minimizer {
+   public:
+    minimizer(session& s, const result& wanted) : s_(s), wanted_(wanted), kept_(wanted.choices) {}
+
+    // False: the choices alone do not lead to the failure.
+    bool begins() {
+      const result all = run(kept_, false);
+      return same_failure(wanted_, all);
+    }
+    void minimize() {
+      leave_out();
+      if (switches() >= 2 && try_others(fired(), 0, 1)) return;
+      if (switches() >= 3 && try_others(fired(), 0, 2)) return;
+      while (switches() >= 3 && replace_two()) leave_out();
+    }
+
+    const choice_list& choices() const { return kept_; }
+    std::uint32_t runs() const { return runs_; }
+
+   private:
+    bool affordable() const { return runs_ < max_tries && steps_ < max_steps_to_minimize; }
+
+    result run(const choice_list& choices, bool others) {
+      ++runs_;
+      result r = s_.run_choices(choices, false, others);
+      steps_ += r.steps;
+      return r;
+    }
+    // The same failure, by fewer choices: then they are it, without those that no longer fit.
+    bool accepts(const result& r, const choice_list& choices) {
+      if (!same_failure(wanted_, r)) return false;
+      ++runs_;
+      const result recorded = s_.run_choices(choices, true, false);
+      steps_ += recorded.steps;
+      if (!same_failure(wanted_, recorded) || recorded.choices.size() >= kept_.size()) return false;
+      kept_ = recorded.choices;
+      return true;
+    }
+
+    void leave_out() {
+      for (std::size_t part = (kept_.size() + 1) / 2; part != 0 && !kept_.empty() && affordable();) {
+        bool helped = false;
+        for (std::size_t at = 0; at < kept_.size() && affordable();) {
+          choice_list fewer;
+          for (std::size_t i = 0; i < kept_.size(); ++i) {
+            if (i < at || i >= at + part) fewer.push_back(kept_[i]);
+          }
+          if (accepts(run(fewer, false), fewer)) {
+            helped = true;
+          } else {
+            at += part;
+          }
         }
-        ++tries;
-        result now = run_choices(fewer, true);
-        steps += now.steps;
-        if (same_failure(r, now) && now.choices.size() < kept.size()) {
-          kept = now.choices;  // without those that no longer fit
-          best = std::move(now);
-          helped = true;
-        } else {
-          at += part;
+        if (!helped || part > kept_.size()) part = part == 1 && helped ? 1 : part / 2;
+      }
+    }
+
+    std::size_t switches() const { return kept_.size() - fired().size(); }
+    // What buggify did is no question of who goes on: it stays.
+    choice_list fired() const {
+      choice_list list;
+      for (const choice& c : kept_) {
+        if (!c.fired.empty()) list.push_back(c);
+      }
+      return list;
+    }
+
+    // `choices` and `more` switches at steps after `after`.
+    bool try_others(const choice_list& choices, std::uint64_t after, std::uint32_t more) {
+      const result base = run(choices, true);
+      return try_others(base, choices, after, more);
+    }
+    bool try_others(const result& base, const choice_list& choices, std::uint64_t after, std::uint32_t more) {
+      for (const auto& [step, c] : base.others) {
+        if (step <= after) continue;
+        if (!affordable()) return false;
+        choice_list with = choices;
+        with.push_back(c);
+        const result r = run(with, more > 1);
+        if (more == 1 ? accepts(r, with) : try_others(r, with, step, more - 1)) return true;
+      }
+      return false;
+    }
+    bool replace_two() {
+      for (std::size_t i = 0; i < kept_.size(); ++i) {
+        for (std::size_t k = i + 1; k < kept_.size(); ++k) {
+          if (!kept_[i].fired.empty() || !kept_[k].fired.empty()) continue;
+          choice_list rest = kept_;
+          rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(k));
+          rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(i));
+          if (try_others(rest, 0, 1)) return true;
+          if (!affordable()) return false;
         }
       }
-      if (!helped || part > kept.size()) part = part == 1 && helped ? 1 : part / 2;
+      return false;
     }
-    extra += "; minimized from " + std::to_string(r.choices.size()) + " choices to " + std::to_string(kept.size()) +
-             " in " + std::to_string(tries) + " runs";
+
+    session& s_;
+    const result& wanted_;
+    choice_list kept_;
+    std::uint32_t runs_ = 0;
+    std::uint64_t steps_ = 0;
+  };
+
+  [[noreturn]] void throw_minimized(std::uint64_t seed, const result& r, const std::string& replay, std::string extra) {
+    minimizer m(*this, r);
+    if (!m.begins())
+      throw_failure(seed, r, r.choices, replay, extra + "; not minimized: its choices alone do not lead to it");
+    m.minimize();
+    const choice_list& kept = m.choices();
+    extra += kept.size() == r.choices.size()
+                 ? std::string("; no choice can be left out")
+                 : "; minimized from " + std::to_string(r.choices.size()) + " choices to " +
+                       std::to_string(kept.size()) + " in " + std::to_string(m.runs()) + " runs";
     minimized_ = true;
     frames_ = true;
-    if (result full = run_choices(kept, true); same_failure(r, full)) best = std::move(full);
+    const result best = run_choices(kept, true, false);
+    if (!same_failure(r, best)) throw_failure(seed, r, r.choices, replay, extra + ", and not again by what is left");
     throw_failure(seed, best, kept, replay, extra);
   }
 
@@ -424,7 +580,10 @@ class session {
     const std::string text = to_string(choices);
     std::string all = "weft::sim: " + headline(r) + "\n";
     if (!extra.empty()) all += "  " + extra + "\n";
-    if (!replay.empty()) all += "  replay: WEFT_SIM_SEED=" + quoted(replay) + " " + command_line() + "\n";
+    std::string named = replay;
+    if (!replay.empty() && options_.name.size != 0)
+      named = std::string(options_.name.data, options_.name.size) + ':' + replay;
+    if (!replay.empty()) all += "  replay: WEFT_SIM_SEED=" + quoted(named) + " " + command_line() + "\n";
     std::string schedule;
     if (!r.events.empty()) {
       if (minimized_) {
@@ -437,7 +596,8 @@ class session {
       all += "goroutines:\n" + goroutines(r);
       schedule = steps_in_words(r, r.events.size());
     }
-    failure f(r.kind, seed, replay, r.events.empty() ? std::string() : text, std::move(schedule), all);
+    failure f(r.kind, std::max(summary_.runs, 1), found_by_, seed, named, r.events.empty() ? std::string() : text,
+              std::move(schedule), all);
     if (r.cause == nullptr) throw f;
     try {
       std::rethrow_exception(r.cause);
@@ -449,12 +609,13 @@ class session {
   static std::string quoted(const std::string& s) { return s.find('!') == std::string::npos ? s : "'" + s + "'"; }
 
   // Not a time: the result must be the same on every machine. Some seconds at most.
-  static constexpr std::uint32_t max_tries = 3000;
+  static constexpr std::uint32_t max_tries = 20'000;
   static constexpr std::uint64_t max_steps_to_minimize = 10'000'000;
 
   options options_;
   program program_;
   bool trace_;
+  v0::sim::strategy found_by_ = v0::sim::strategy::portfolio;  // of the last run; portfolio: by choices only
   bool minimized_ = false;
   bool frames_ = false;  // the report's last run: while minimizing they would cost more than all else
   std::string applied_;
@@ -481,7 +642,9 @@ sim::summary sim_explore(const sim::options& given, program p) {
   o.time = std::chrono::nanoseconds(time_from_env(o.time.count()));
   if (const char* seed = variable("WEFT_SIM_SEED")) {
     const recipe what = parse_recipe(seed, "WEFT_SIM_SEED=");
-    return session(o, p).replay(what, true);
+    // One without a name is for each exploration that is reached.
+    if (what.name.empty() || what.name == std::string_view(o.name.data, o.name.size))
+      return session(o, p).replay(what, true);
   }
   return session(o, p).explore_all();
 }
@@ -550,10 +713,12 @@ const char* to_text(failure_kind k) noexcept {
   return "unknown";
 }
 
-failure::failure(failure_kind kind, std::uint64_t seed, std::string replay, std::string choices, std::string schedule,
-                 const std::string& report)
+failure::failure(failure_kind kind, int runs, sim::strategy found_by, std::uint64_t seed, std::string replay,
+                 std::string choices, std::string schedule, const std::string& report)
     : std::runtime_error(report),
       kind_(kind),
+      runs_(runs),
+      strategy_(found_by),
       seed_(seed),
       replay_(std::move(replay)),
       choices_(std::move(choices)),

@@ -11,9 +11,14 @@ using namespace weft::test;
 
 TEST(sim_misuse, options_out_of_range_are_named) {
   const auto said = [](const sim::options& o) { return error_of([&] { sim::explore(o, [] {}); }); };
+  for (const char* name : {"sim", "a b", "a:b", "a'b", "a\"b"}) {
+    EXPECT_EQ(said({.name = name}), "weft::sim: name \"" + std::string(name) +
+                                        "\": must not be sim, nor contain a colon, a quote or white space");
+  }
   EXPECT_EQ(said({.runs = 0}), "weft::sim: runs 0: must be 1 or more");
   EXPECT_EQ(said({.time = std::chrono::nanoseconds(-5)}), "weft::sim: time -5: must be 0 (no limit) or more");
   EXPECT_EQ(said({.depth = 0}), "weft::sim: depth 0: must be 1 to 14");
+  EXPECT_EQ(said({.strategy = sim::strategy::exhaustive, .depth = -1}), "weft::sim: depth -1: must be 0 to 14");
   EXPECT_EQ(said({.depth = 15}), "weft::sim: depth 15: must be 1 to 14");
   EXPECT_EQ(said({.max_steps = 0}), "weft::sim: max_steps 0: must be 1 or more");
   EXPECT_EQ(said({.strategy = static_cast<sim::strategy>(9)}),
@@ -26,6 +31,8 @@ TEST(sim_misuse, seeds_and_choices_that_do_not_parse_are_named) {
        {"", "x", "0x", "12z", "-", "1-", "1-xyz", "1-123456789", "99999999999999999999", "0x12345678123456781"}) {
     EXPECT_TRUE(contains(said(bad), "bad value \"" + std::string(bad) + "\": takes a seed")) << said(bad);
   }
+  EXPECT_TRUE(contains(said("bank:twelve"), "bad value \"bank:twelve\": takes a seed")) << said("bank:twelve");
+  EXPECT_TRUE(contains(said("bank:sim:1"), "bad choice \"1\" in \"sim:1\"")) << said("bank:sim:1");
   for (const char* bad :
        {"sim:1", "sim:1.lock.2", "sim:1.lock=2", "sim:a.lock.1=2", "sim:1.lock.0=2", "sim:1.lock.1=2,",
         "sim:1.lock.1=2,,1.lock.1=2", "sim:1.lock.1x=2", "sim:!drop", "sim:!.1", "sim:1.lock.1w0=2"}) {

@@ -127,6 +127,43 @@ TEST(sim_replay, the_variable_repeats_one_run_only) {
   EXPECT_EQ(sim::explore([] {}).runs, 1);
 }
 
+TEST(sim_replay, a_named_seed_is_for_the_exploration_of_that_name) {
+  const auto f = failure_of({.name = "bank.deposits"}, lost_update);
+  ASSERT_TRUE(f);
+  EXPECT_TRUE(f->replay().starts_with("bank.deposits:0x")) << f->replay();
+  EXPECT_TRUE(contains(f->what(), "replay: WEFT_SIM_SEED=bank.deposits:0x")) << f->what();
+  EXPECT_TRUE(failure_of_run(f->replay(), lost_update)) << "run takes what failure gives";
+  for (const std::string& recipe : {f->replay(), "bank.deposits:" + f->choices()}) {
+    const variable set("WEFT_SIM_SEED", recipe);
+    EXPECT_EQ(sim::explore({.runs = 7}, [] { yield(); }).runs, 7) << "has no name";
+    EXPECT_EQ(sim::explore({.name = "bank", .runs = 7}, [] { yield(); }).runs, 7) << "has another";
+    const auto again = failure_of({.name = "bank.deposits"}, lost_update);
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->schedule(), f->schedule());
+    EXPECT_EQ(again->runs(), 1);
+  }
+  const variable set("WEFT_SIM_SEED", "sim:");
+  EXPECT_EQ(sim::explore({.name = "bank", .runs = 7}, [] {}).runs, 1) << "one without a name is for all";
+}
+
+TEST(sim_replay, a_failure_says_in_which_run_and_by_which_strategy) {
+  for (const sim::strategy s : {sim::strategy::random, sim::strategy::pct, sim::strategy::pos}) {
+    int runs = 0;
+    const auto f = failure_of({.strategy = s, .check_determinism = false}, [&] {
+      ++runs;
+      lock_order();
+    });
+    ASSERT_TRUE(f);
+    EXPECT_EQ(f->runs() + 1, runs) << "and one for the report";
+    EXPECT_EQ(f->strategy(), s);
+    EXPECT_TRUE(contains(f->what(), "\n  run " + std::to_string(f->runs()) + ", strategy ")) << f->what();
+    const auto by_choices = failure_of_run(f->choices(), lock_order);
+    ASSERT_TRUE(by_choices);
+    EXPECT_EQ(by_choices->runs(), 1);
+    EXPECT_EQ(by_choices->strategy(), sim::strategy::portfolio);
+  }
+}
+
 TEST(sim_replay, the_trace_prints_each_step_as_it_is_taken) {
   const variable set("WEFT_SIM_TRACE", "1");
   testing::internal::CaptureStderr();
@@ -170,6 +207,25 @@ TEST(sim_replay, minimizing_leaves_the_switches_that_matter) {
   const auto again = failure_of_run(least->choices(), lock_order_in_a_crowd);
   ASSERT_TRUE(again);
   EXPECT_EQ(again->kind(), failure_kind::deadlock);
+}
+
+// Each of the three is needed, on this way; there is a shorter one, by a switch that is not among them.
+TEST(sim_replay, minimizing_does_not_stay_on_a_long_way_round) {
+  const std::string long_way = "sim:1.after_go.1=2,2.lock.2=1,1.after_go.2=3";
+  for (const char* part :
+       {"sim:1.after_go.1=2,2.lock.2=1", "sim:1.after_go.1=2,1.after_go.2=3", "sim:2.lock.2=1,1.after_go.2=3"}) {
+    sim::run(part, lock_order);
+  }
+  const variable set("WEFT_SIM_SEED", long_way);
+  const auto f = failure_of({.minimize = true}, lock_order);
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->kind(), failure_kind::deadlock);
+  EXPECT_EQ(std::count(f->choices().begin(), f->choices().end(), ','), 0) << f->choices();
+  EXPECT_TRUE(contains(f->what(), "minimized from 3 choices to 1 in ")) << f->what();
+  const variable set_again("WEFT_SIM_SEED", f->choices());
+  const auto again = failure_of({.minimize = true}, lock_order);
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(contains(again->what(), "1 of 1 choices applied; no choice can be left out\n")) << again->what();
 }
 
 TEST(sim_replay, choices_still_fit_after_an_edit_and_say_how_far) {
