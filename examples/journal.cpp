@@ -142,7 +142,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     // snippet: search
-    weft::sim::explore({.runs = 1000, .minimize = true}, two_writers<journal>);
+    weft::sim::explore({.name = "two_writers", .minimize = true}, two_writers<journal>);
     // snippet: end
     std::puts("nothing found");
   } catch (const weft::sim::failure& f) {

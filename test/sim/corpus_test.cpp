@@ -13,7 +13,7 @@ class corpus_of_bugs : public testing::TestWithParam<bug> {
  protected:
   // Those that poll for ever need not do it a hundred thousand times.
   static options with_seed(std::uint64_t seed, bool minimize = false) {
-    return {.runs = 1000, .seed = seed, .max_steps = 2000, .minimize = minimize};
+    return {.name = GetParam().name, .runs = 1000, .seed = seed, .max_steps = 2000, .minimize = minimize};
   }
   static bool contains(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;

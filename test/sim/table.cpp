@@ -28,14 +28,12 @@ using namespace weft;
 using namespace weft::test;
 using namespace std::chrono_literals;
 
-// Until it is found; 0: it is not. A failure says in its second line which run it was.
+// Until it is found; 0: it is not.
 int runs_until_found(const bug& b, std::uint64_t seed) {
   try {
     sim::explore({.runs = 10'000, .seed = seed, .max_steps = 2000}, b.wrong);
   } catch (const sim::failure& f) {
-    const std::string text = f.what();
-    const std::size_t at = text.find("\n  run ");
-    return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + 7);
+    return f.runs();
   }
   return 0;
 }
