@@ -79,5 +79,36 @@ class DeterministicTest(Example):
             self.check(support.run("deterministic_test"), support.expected("deterministic_test"))
 
 
+class Journal(Example):
+    def report(self, **variables):
+        """What it prints, without what differs from build to build: its own path, and places in the source."""
+        result = support.run("journal", env=support.environment(**variables))
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        text = re.sub(r"(?m)^(  replay: WEFT_SIM_SEED=\S+) .*/journal$", r"\1 build/release/examples/journal",
+                      result.stdout.decode())
+        text = re.sub(r"(?m)^    in .*\n", "", text)
+        return re.sub(r"(?m)^    created by .*\btwo_writers\b.* in goroutine 1\b.*$",
+                      "    created by two_writers in goroutine 1", text)
+
+    def test_finds_understands_and_repeats(self):
+        self.assertEqual(self.report(), support.expected("journal").decode())
+
+    def test_the_choice_repeats_it(self):
+        def steps(report):
+            return report[report.index("schedule, "):]
+
+        again = self.report(WEFT_SIM_SEED="sim:2.after_unlock.3=3")
+        self.assertIn("1 of 1 choices applied", again)
+        self.assertEqual(steps(again), steps(support.expected("journal").decode()))
+
+    def test_the_choice_is_harmless_when_repaired(self):
+        result = support.run("journal", "repaired", env=support.environment(WEFT_SIM_SEED="sim:2.after_unlock.3=3"))
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stderr.decode(), "weft::sim: replayed, and the run has passed; 1 of 1 choices applied\n")
+
+    def test_repaired(self):
+        self.check(support.run("journal", "repaired"), support.expected("journal_repaired"))
+
+
 if __name__ == "__main__":
     support.main()

@@ -8,9 +8,11 @@
 
 #include "programs.hpp"
 
+// snippet: test
 TEST_CASE("counting is right with a lock") {
   REQUIRE(weft::sim::explore([] { count(true); }).runs == 1000);
 }
+// snippet: end
 
 TEST_CASE("counting is wrong without") {
   REQUIRE_THROWS_AS(weft::sim::explore([] { count(false); }), weft::sim::failure);

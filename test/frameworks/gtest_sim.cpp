@@ -4,9 +4,11 @@
 
 #include "programs.hpp"
 
+// snippet: test
 TEST(counting, is_right_with_a_lock) {
   weft::sim::explore([] { count(true); });
 }
+// snippet: end
 
 TEST(counting, is_wrong_without) {
   EXPECT_THROW(weft::sim::explore([] { count(false); }), weft::sim::failure);

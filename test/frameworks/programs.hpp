@@ -5,6 +5,7 @@
 
 namespace {
 
+// snippet: program
 inline void count(bool locked) {
   weft::mutex m;
   int n = 0;
@@ -21,5 +22,6 @@ inline void count(bool locked) {
   both.wait();
   weft::sim::check(n == 2, "both have counted");
 }
+// snippet: end
 
 }  // namespace
