@@ -59,6 +59,23 @@ TEST_P(corpus_of_bugs, is_gone_when_repaired) {
   EXPECT_GT(s.distinct, 1);
 }
 
+// None of them needs more than one goroutine that is stopped where it could have gone on.
+TEST_P(corpus_of_bugs, is_among_all_schedules_with_one_preemption_unless_repaired) {
+  const bug& b = GetParam();
+  options all = with_seed(1);
+  all.runs = 10'000;
+  all.strategy = sim::strategy::exhaustive;
+  all.depth = 1;
+  try {
+    sim::explore(all, b.wrong);
+    ADD_FAILURE() << "not found";
+  } catch (const sim::failure& f) {
+    EXPECT_EQ(f.kind(), b.kind) << f.what();
+    EXPECT_TRUE(contains(f.what(), b.phrase)) << f.what();
+  }
+  EXPECT_TRUE(sim::explore(all, b.right).complete);
+}
+
 INSTANTIATE_TEST_SUITE_P(sim, corpus_of_bugs, testing::ValuesIn(corpus()),
                          [](const testing::TestParamInfo<bug>& b) { return std::string(b.param.name); });
 
