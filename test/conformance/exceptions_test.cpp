@@ -61,7 +61,8 @@ void each_keeps_its_exception(int n, int rounds, Rest rest) {
 }
 
 TEST(exceptions, fault_06_stay_with_their_goroutine_over_yields) {
-  test::for_each_case_and_schedule([](const run_case&) { each_keeps_its_exception(10, test::scaled(50), [] { yield(); }); });
+  test::for_each_case_and_schedule(
+      [](const run_case&) { each_keeps_its_exception(10, test::scaled(50), [] { yield(); }); });
 }
 
 TEST(exceptions, fault_06_stay_with_their_goroutine_over_parks_on_other_threads) {

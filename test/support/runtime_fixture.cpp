@@ -141,8 +141,7 @@ void for_each_case(const std::function<void(const run_case&)>& body, const run_o
   }
 }
 
-void for_each_case_and_schedule(const std::function<void(const run_case&)>& body, int schedules,
-                                const run_options& o) {
+void for_each_case_and_schedule(const std::function<void(const run_case&)>& body, int schedules, const run_options& o) {
   for_each_case(body, o);
   if (::testing::Test::HasFailure() || ::testing::Test::IsSkipped()) return;
   const ::testing::TestInfo* info = ::testing::UnitTest::GetInstance()->current_test_info();
