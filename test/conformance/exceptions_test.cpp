@@ -61,11 +61,12 @@ void each_keeps_its_exception(int n, int rounds, Rest rest) {
 }
 
 TEST(exceptions, fault_06_stay_with_their_goroutine_over_yields) {
-  test::for_each_case([](const run_case&) { each_keeps_its_exception(10, test::scaled(50), [] { yield(); }); });
+  test::for_each_case_and_schedule(
+      [](const run_case&) { each_keeps_its_exception(10, test::scaled(50), [] { yield(); }); });
 }
 
 TEST(exceptions, fault_06_stay_with_their_goroutine_over_parks_on_other_threads) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     // One baton for all: the goroutine that comes back does so on the thread of whoever passed it on.
     mutex baton;
     each_keeps_its_exception(10, test::scaled(50), [&] {
@@ -77,7 +78,7 @@ TEST(exceptions, fault_06_stay_with_their_goroutine_over_parks_on_other_threads)
 }
 
 TEST(exceptions, fault_06_stay_with_their_goroutine_over_blocking_calls) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     each_keeps_its_exception(6, test::scaled(20), [] { blocking([] { rt::os::yield_thread(); }); });
   });
 }
@@ -128,7 +129,7 @@ TEST(exceptions, fault_06_a_catch_block_that_ends_on_another_thread) {
 // A destructor that runs during unwinding gives its P away: whoever runs meanwhile has no exception in flight, and the
 // unwinding goes on where it was.
 TEST(exceptions, a_destructor_that_yields_during_unwinding_keeps_the_count_to_itself) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     struct yields {
       std::atomic<int>* wrong;
       ~yields() {
@@ -174,7 +175,7 @@ TEST(exceptions, a_destructor_that_yields_during_unwinding_keeps_the_count_to_it
 }
 
 TEST(exceptions, nest) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     std::atomic<int> wrong{0};
     wait_group all;
     for (int i = 0; i < 10; ++i) {
@@ -205,7 +206,7 @@ TEST(exceptions, nest) {
 }
 
 TEST(exceptions, throw_with_nested_keeps_the_chain_over_yields) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     std::atomic<int> wrong{0};
     wait_group all;
     for (int i = 0; i < 5; ++i) {
@@ -235,7 +236,7 @@ TEST(exceptions, throw_with_nested_keeps_the_chain_over_yields) {
 
 // exception_ptr: caught on one goroutine, looked at by many at once, thrown again on others.
 TEST(exceptions, an_exception_ptr_crosses_goroutines) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     struct counted : std::runtime_error {
       std::shared_ptr<int> alive = std::make_shared<int>(0);
       using std::runtime_error::runtime_error;
@@ -306,7 +307,7 @@ TEST(exceptions, run_inside_a_catch_block) {
 }
 
 TEST(exceptions, pass_through_blocking_and_wait_group_go) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     EXPECT_THROW(blocking([] { throw std::runtime_error("from f"); }), std::runtime_error);
     struct unwinds {};
     wait_group all;

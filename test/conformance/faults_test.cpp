@@ -252,65 +252,69 @@ TEST(faults, the_global_queue_is_not_starved_by_local_work) {
 // A waiter's frame, and the object it waits on, are gone as soon as it has been readied. (Under ASan a late touch is a
 // report; in other builds a corrupted stack may or may not show.)
 TEST(faults, fault_07_objects_die_as_soon_as_their_last_waiter_has_returned) {
-  test::for_each_case([](const run_case&) {
-    const int rounds = test::scaled(1000);
-    for (int i = 0; i < rounds; ++i) {
-      auto s = std::make_unique<semaphore>(0);
-      auto* raw_s = s.get();
-      go([raw_s] { raw_s->release(); });
-      s->acquire();
-      s.reset();
+  test::for_each_case_and_schedule(
+      [](const run_case&) {
+        const int rounds = test::scaled(1000);
+        for (int i = 0; i < rounds; ++i) {
+          auto s = std::make_unique<semaphore>(0);
+          auto* raw_s = s.get();
+          go([raw_s] { raw_s->release(); });
+          s->acquire();
+          s.reset();
 
-      auto wg = std::make_unique<wait_group>();
-      auto* raw_wg = wg.get();
-      wg->add(1);
-      go([raw_wg] { raw_wg->done(); });
-      wg->wait();
-      wg.reset();
+          auto wg = std::make_unique<wait_group>();
+          auto* raw_wg = wg.get();
+          wg->add(1);
+          go([raw_wg] { raw_wg->done(); });
+          wg->wait();
+          wg.reset();
 
-      auto m = std::make_unique<mutex>();
-      auto* raw_m = m.get();
-      m->lock();
-      go([raw_m] { raw_m->unlock(); });
-      m->lock();
-      m->unlock();
-      m.reset();
-    }
-  });
+          auto m = std::make_unique<mutex>();
+          auto* raw_m = m.get();
+          m->lock();
+          go([raw_m] { raw_m->unlock(); });
+          m->lock();
+          m->unlock();
+          m.reset();
+        }
+      },
+      20);
 }
 
 // A stack goes back to a cache when its goroutine ends, and another goroutine starts on it at once, perhaps on another
 // thread: nobody may still be on it. Each writes all over its frames.
 TEST(faults, fault_22_a_stack_is_not_used_before_its_last_owner_has_left_it) {
-  test::for_each_case([](const run_case&) {
-    const int n = test::built_with_tsan ? 2000 : test::scaled(20'000);
-    std::atomic<int> bad{0};
-    wait_group all;
-    struct writer {
-      static void on(int depth, int tag, std::atomic<int>& wrong) {
-        volatile int frame[64];
-        for (int i = 0; i < 64; ++i) frame[i] = tag + i;
-        if (depth > 0) {
-          on(depth - 1, tag + 64, wrong);
-        } else if (tag % 3 == 0) {
-          yield();
+  test::for_each_case_and_schedule(
+      [](const run_case&) {
+        const int n = test::built_with_tsan ? 2000 : test::scaled(20'000);
+        std::atomic<int> bad{0};
+        wait_group all;
+        struct writer {
+          static void on(int depth, int tag, std::atomic<int>& wrong) {
+            volatile int frame[64];
+            for (int i = 0; i < 64; ++i) frame[i] = tag + i;
+            if (depth > 0) {
+              on(depth - 1, tag + 64, wrong);
+            } else if (tag % 3 == 0) {
+              yield();
+            }
+            for (int i = 0; i < 64; ++i) {
+              if (frame[i] != tag + i) ++wrong;
+            }
+          }
+        };
+        for (int i = 0; i < n; ++i) {
+          all.add(1);
+          go({.stack_size = i % 2 == 0 ? std::size_t{16} << 10 : std::size_t{64} << 10}, [&, i] {
+            writer::on(4, i, bad);
+            all.done();
+          });
+          if (i % 100 == 99) all.wait();
         }
-        for (int i = 0; i < 64; ++i) {
-          if (frame[i] != tag + i) ++wrong;
-        }
-      }
-    };
-    for (int i = 0; i < n; ++i) {
-      all.add(1);
-      go({.stack_size = i % 2 == 0 ? std::size_t{16} << 10 : std::size_t{64} << 10}, [&, i] {
-        writer::on(4, i, bad);
-        all.done();
-      });
-      if (i % 100 == 99) all.wait();
-    }
-    all.wait();
-    EXPECT_EQ(bad.load(), 0);
-  });
+        all.wait();
+        EXPECT_EQ(bad.load(), 0);
+      },
+      5);
 }
 
 // ---- signals

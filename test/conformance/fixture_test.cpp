@@ -14,6 +14,7 @@
 #include "sched/park.hpp"
 #include "support/goroutines.hpp"
 #include "support/runtime_fixture.hpp"
+#include "weft/sim.hpp"
 
 namespace {
 
@@ -139,6 +140,31 @@ TEST(fixture_death, a_crash_is_reported_with_its_replay_line) {
         test::for_each_case([](const run_case&) { std::abort(); }, o);
       },
       "replay: (WEFT_DEBUG=[^ ]+ )?TEST_PROCS=1 TEST_SEED=");
+}
+
+// Right in each execution, wrong in some schedules: only the exploration can fail.
+TEST(fixture, explores_schedules_and_reports_what_fails) {
+  const auto body = [](const run_case&) {
+    int n = 0;
+    wait_group both;
+    for (int i = 0; i < 2; ++i) {
+      both.go([&n] {
+        const int seen = n;
+        sim::point();
+        n = seen + 1;
+      });
+    }
+    both.wait();
+    EXPECT_TRUE(!sim::active() || n == 2) << "planted";
+  };
+  ::testing::TestPartResultArray results;
+  {
+    ::testing::ScopedFakeTestPartResultReporter catcher(&results);
+    test::for_each_case_and_schedule(body, 50, {{1}, 1});
+  }
+  std::string text;
+  for (int i = 0; i < results.size(); ++i) text += results.GetTestPartResult(i).message();
+  EXPECT_NE(text.find("planted"), std::string::npos) << text;
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 // goroutines run is determined: nobody steals, and nothing depends on the clock or the seed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
 #include "support/goroutines.hpp"
 #include "support/runtime_fixture.hpp"
+#include "weft/sim.hpp"
 
 namespace {
 
@@ -79,21 +81,26 @@ TEST(golden_order, of_300) {
       one_p);
 }
 
+// Three goroutines of three steps each, with a yield after each.
+order order_of_turns() {
+  order seen;
+  wait_group all;
+  for (int g = 0; g < 3; ++g) {
+    all.go([&seen, g] {
+      for (int step = 0; step < 3; ++step) {
+        seen.push_back(10 * g + step);
+        yield();
+      }
+    });
+  }
+  all.wait();
+  return seen;
+}
+
 TEST(golden_order, three_goroutines_that_yield_take_turns) {
   test::for_each_case(
       [](const run_case&) {
-        order seen;
-        wait_group all;
-        for (int g = 0; g < 3; ++g) {
-          all.go([&seen, g] {
-            for (int step = 0; step < 3; ++step) {
-              seen.push_back(10 * g + step);
-              yield();
-            }
-          });
-        }
-        all.wait();
-        EXPECT_EQ(seen, (order{20, 0, 10, 21, 1, 11, 22, 2, 12}));
+        EXPECT_EQ(order_of_turns(), (order{20, 0, 10, 21, 1, 11, 22, 2, 12}));
       },
       one_p);
 }
@@ -120,42 +127,76 @@ order order_of_waiters(Wait wait, Release release) {
 
 const order last_first{9, 0, 1, 2, 3, 4, 5, 6, 7, 8};
 
+order by_done() {
+  wait_group event;
+  event.add(1);
+  return order_of_waiters([&] { event.wait(); }, [&] { event.done(); });
+}
+order by_ten_releases() {
+  semaphore permits(0);
+  return order_of_waiters([&] { permits.acquire(); },
+                          [&] {
+                            for (int i = 0; i < 10; ++i) permits.release();
+                          });
+}
+order by_one_release() {
+  semaphore permits(0);
+  return order_of_waiters([&] { permits.acquire(); }, [&] { permits.release(10); });
+}
+
 TEST(golden_order, wait_group_releases_ten_waiters) {
-  test::for_each_case(
-      [](const run_case&) {
-        wait_group event;
-        event.add(1);
-        EXPECT_EQ(order_of_waiters([&] { event.wait(); }, [&] { event.done(); }), last_first);
-      },
-      one_p);
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_done(), last_first); }, one_p);
 }
 
 // Each release readies one, into runnext, as ten Signals of a Cond do.
 TEST(golden_order, ten_releases_of_a_semaphore) {
-  test::for_each_case(
-      [](const run_case&) {
-        semaphore permits(0);
-        EXPECT_EQ(order_of_waiters([&] { permits.acquire(); },
-                                   [&] {
-                                     for (int i = 0; i < 10; ++i) permits.release();
-                                   }),
-                  last_first);
-      },
-      one_p);
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_ten_releases(), last_first); }, one_p);
 }
 
 TEST(golden_order, one_release_of_ten_permits) {
-  test::for_each_case(
-      [](const run_case&) {
-        semaphore permits(0);
-        EXPECT_EQ(order_of_waiters([&] { permits.acquire(); }, [&] { permits.release(10); }), last_first);
-      },
-      one_p);
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_one_release(), last_first); }, one_p);
 }
 
-// Each unlock wakes the oldest waiter, which runs next and unlocks in its turn.
+// The plain schedule of an exploration is no P's: the engine has a queue of its own, without runnext. Its order is as
+// fixed, first come, first served; choice strings mean something only while it stays.
+TEST(golden_order, of_the_plain_schedule_of_an_exploration) {
+  const auto plain = [](order (*program)()) {
+    order seen;
+    sim::run("sim:", [&] { seen = program(); });
+    return seen;
+  };
+  order ten;
+  append(ten, 0, 9);
+  EXPECT_EQ(plain([] { return order_of(10); }), ten);
+  order three_hundred;
+  append(three_hundred, 0, 299);
+  EXPECT_EQ(plain([] { return order_of(300); }), three_hundred);
+  EXPECT_EQ(plain(order_of_turns), (order{0, 10, 20, 1, 11, 21, 2, 12, 22}));
+  EXPECT_EQ(plain(by_ten_releases), ten);
+  // All ready at once; taken out of the run queue of the P, whose runnext is the last.
+  EXPECT_EQ(plain(by_done), last_first);
+  EXPECT_EQ(plain(by_one_release), last_first);
+}
+
+// In any schedule the order is another, and everybody is there once.
+TEST(golden_order, is_broken_by_explorations_and_nobody_is_lost) {
+  order all;
+  append(all, 0, 9);
+  for (order (*program)() : {+[] { return order_of(10); }, &by_done, &by_ten_releases, &by_one_release}) {
+    bool other = false;
+    sim::explore({.runs = 100}, [&] {
+      order seen = program();
+      other = other || seen != last_first;
+      std::sort(seen.begin(), seen.end());
+      sim::check(seen == all, "each once");
+    });
+    EXPECT_TRUE(other);
+  }
+}
+
+// Each unlock wakes the oldest waiter, which runs next and unlocks in its turn: in every schedule.
 TEST(golden_order, a_chain_of_mutex_unlocks) {
-  test::for_each_case(
+  test::for_each_case_and_schedule(
       [](const run_case&) {
         mutex m;
         m.lock();
@@ -174,7 +215,7 @@ TEST(golden_order, a_chain_of_mutex_unlocks) {
         all.wait();
         EXPECT_EQ(seen, (order{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
       },
-      one_p);
+      200, one_p);
 }
 
 // Readying does not switch, blocking does: a producer of five items and a consumer that waits for each.

@@ -23,7 +23,7 @@ using namespace weft;
 using test::run_case;
 
 TEST(goroutine, num_goroutine_counts_those_that_have_started_and_not_ended) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     ASSERT_EQ(num_goroutine(), 1);
     constexpr int n = 100;
     semaphore gate(0);
@@ -103,7 +103,7 @@ TEST(goroutine, a_plain_thread_has_id_0_and_no_name) {
 }
 
 TEST(goroutine, has_the_name_it_was_given_up_to_63_bytes) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     const std::string name(100, 'x');
     std::string seen, unnamed = "?";
     wait_group all;
@@ -135,7 +135,7 @@ std::string what_of(F f) {
 }
 
 TEST(goroutine, go_of_nothing_throws_and_starts_nothing) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     void (*null)() = nullptr;
     EXPECT_EQ(what_of([&] { go(null); }), "go of nil func value");
     EXPECT_EQ(what_of([&] { go(std::function<void()>()); }), "go of nil func value");
@@ -163,7 +163,7 @@ TEST(goroutine, a_callable_is_called_and_destroyed_once) {
   struct counters {
     std::atomic<int> alive{0}, calls{0};
   };
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     counters c;
     struct token {
       counters* c;
@@ -203,7 +203,7 @@ TEST(goroutine, a_callable_whose_move_throws_starts_nothing) {
   struct large : throws_when_moved {
     char more[200] = {};
   };
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     EXPECT_THROW(go(throws_when_moved()), std::runtime_error);
     EXPECT_THROW(go(large()), std::runtime_error);
     EXPECT_THROW(go({.name = "with a name"}, throws_when_moved()), std::runtime_error);
@@ -212,7 +212,7 @@ TEST(goroutine, a_callable_whose_move_throws_starts_nothing) {
 }
 
 TEST(goroutine, go_with_a_bad_stack_size_throws) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     EXPECT_NE(what_of([] { go({.stack_size = 10}, [] {}); }).find("stack_size 10"), std::string::npos);
     EXPECT_NE(what_of([] { go({.stack_size = std::size_t{9} << 20}, [] {}); }).find("stack_size"), std::string::npos);
     EXPECT_EQ(num_goroutine(), 1);
@@ -232,7 +232,7 @@ TEST(goroutine, runs_on_a_stack_of_each_class) {
       return down(bytes - 1024) + frame[0];
     }
   };
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     wait_group all;
     for (std::size_t bytes : {16u << 10, 64u << 10, 256u << 10, 1u << 20, 8u << 20}) {
       for (int i = 0; i < 3; ++i) {

@@ -21,7 +21,7 @@ using test::run_case;
 static_assert(sizeof(mutex) == 8, "API.md: 8 bytes");
 
 TEST(mutex, try_lock_takes_a_free_one_only) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     mutex m;
     ASSERT_TRUE(m.try_lock());
     EXPECT_FALSE(m.try_lock());
@@ -86,7 +86,7 @@ TEST(mutex, may_be_unlocked_by_another_goroutine_or_thread) {
 }
 
 TEST(mutex, works_with_the_locks_of_std) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     mutex a, b;
     { std::lock_guard hold(a); }
     { std::scoped_lock hold(a, b); }
@@ -106,7 +106,7 @@ std::string misuse(F f) {
 }
 
 TEST(mutex, unlock_of_an_unlocked_one_throws) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     mutex m;
     EXPECT_EQ(misuse([&] { m.unlock(); }), "sync: unlock of unlocked mutex");
     EXPECT_EQ(misuse([&] {

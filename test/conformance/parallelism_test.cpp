@@ -96,7 +96,7 @@ TEST(parallelism, beside_busy_threads_that_are_not_ours) {
 
 // yield() lets the other runnable goroutines of the P go first, also one that never stops yielding itself.
 TEST(yield, lets_others_make_progress) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     std::atomic<bool> stop{false};
     std::atomic<int> turns{0};
     wait_group all;

@@ -21,7 +21,7 @@ using namespace weft;
 using test::run_case;
 
 TEST(semaphore, counts) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     semaphore s(2);
     EXPECT_TRUE(s.try_acquire());
     s.acquire();
@@ -48,7 +48,7 @@ TEST(semaphore, refuses_bad_counts) {
 
 // A waiter is there: the permit is its own from the release on, whoever hammers try_acquire meanwhile.
 TEST(semaphore, a_release_is_handed_to_the_waiter_and_nobody_overtakes) {
-  test::for_each_case([](const run_case& c) {
+  test::for_each_case_and_schedule([](const run_case& c) {
     constexpr int rounds = 200;
     semaphore s(0);
     std::atomic<bool> stop{false};
@@ -81,7 +81,7 @@ TEST(semaphore, a_release_is_handed_to_the_waiter_and_nobody_overtakes) {
 }
 
 TEST(semaphore, permits_go_to_waiters_in_the_order_they_came) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     constexpr int n = 30;
     semaphore s(0);
     std::atomic<int> served{0};
@@ -107,7 +107,7 @@ TEST(semaphore, permits_go_to_waiters_in_the_order_they_came) {
 }
 
 TEST(semaphore, one_release_serves_as_many_waiters_as_it_has_permits) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     constexpr int n = 10;
     semaphore s(0);
     std::atomic<int> served{0};

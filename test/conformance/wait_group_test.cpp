@@ -21,7 +21,7 @@ static_assert(sizeof(wait_group) == 8, "API.md: 8 bytes");
 
 // Sixteen workers wait for one event and report to another; the same two groups eight times over.
 TEST(wait_group, can_be_used_again_after_each_wait) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     constexpr int n = 16;
     wait_group event, workers;
     for (int round = 0; round < 8; ++round) {
@@ -45,7 +45,7 @@ TEST(wait_group, can_be_used_again_after_each_wait) {
 }
 
 TEST(wait_group, nobody_passes_before_the_last_done) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     constexpr int n = 16;
     wait_group event, all;
     event.add(n);
@@ -71,7 +71,7 @@ TEST(wait_group, nobody_passes_before_the_last_done) {
 TEST(wait_group, wait_at_zero_returns_at_once) {
   wait_group wg;
   wg.wait();
-  test::for_each_case([&](const run_case&) { wg.wait(); });
+  test::for_each_case_and_schedule([&](const run_case&) { wg.wait(); });
 }
 
 template <class E, class F>
@@ -85,7 +85,7 @@ std::string thrown(F f) {
 }
 
 TEST(wait_group, a_negative_counter_throws_and_changes_nothing) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     wait_group wg;
     EXPECT_EQ(thrown<negative_counter>([&] { wg.done(); }), "sync: negative WaitGroup counter");
     wg.add(2);
@@ -101,7 +101,7 @@ TEST(wait_group, a_negative_counter_throws_and_changes_nothing) {
 
 // Two dones race with the wait; each time what they did before is visible after it.
 TEST(wait_group, what_was_done_before_done_is_seen_after_wait) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     const int rounds = test::scaled(1000);
     for (int i = 0; i < rounds; ++i) {
       wait_group wg;
@@ -152,7 +152,7 @@ TEST(wait_group, serves_plain_threads) {
 }
 
 TEST(wait_group, go_counts_the_goroutine_until_it_has_ended) {
-  test::for_each_case([](const run_case&) {
+  test::for_each_case_and_schedule([](const run_case&) {
     constexpr int n = 100;
     std::atomic<int> ran{0};
     wait_group wg;

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "os/sys.hpp"
+#include "weft/sim.hpp"
 
 namespace weft::test {
 namespace {
@@ -138,6 +139,28 @@ void for_each_case(const std::function<void(const run_case&)>& body, const run_o
                     ' ' + this_test());
     print_replay_sig();
   }
+}
+
+void for_each_case_and_schedule(const std::function<void(const run_case&)>& body, int schedules, const run_options& o) {
+  for_each_case(body, o);
+  if (::testing::Test::HasFailure() || ::testing::Test::IsSkipped()) return;
+  const ::testing::TestInfo* info = ::testing::UnitTest::GetInstance()->current_test_info();
+  const std::string name = std::string(info->test_suite_name()) + '.' + info->name();
+  set_replay_line("in explored schedules: " + this_test());
+  set_watchdog(static_cast<unsigned>(number_from_env("TEST_TIMEOUT", 60)));
+  try {
+    // Bodies that loop for a thousand rounds have some ten thousand points.
+    sim::explore({.name = name, .runs = scaled(schedules), .max_steps = 2'000'000}, [&] {
+      body({3, 1});
+      sim::check(!::testing::Test::HasFailure(), "what the test expects");
+      sim::settle();
+      sim::check(num_goroutine() == o.goroutines_at_end, "no goroutine is left");
+      if (o.afterwards) o.afterwards();
+    });
+  } catch (const sim::failure& f) {
+    ADD_FAILURE() << f.what();
+  }
+  clear_watchdog();
 }
 
 }  // namespace weft::test

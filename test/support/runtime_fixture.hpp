@@ -44,6 +44,10 @@ struct run_options {
 };
 
 void for_each_case(const std::function<void(const run_case&)>& body, const run_options& o = {});
+// And then in explored schedules: the same body, on one thread, so it must have no threads of its own, no real clock, and
+// nothing that holds for one P only. `case.procs` is 3 then: how many goroutines at once it should count on.
+void for_each_case_and_schedule(const std::function<void(const run_case&)>& body, int schedules = 50,
+                                const run_options& o = {});
 // One case of it, with its leak check; reports on the calling thread.
 void for_one_case(const run_case& c, const std::function<void(const run_case&)>& body, const run_options& o = {});
 

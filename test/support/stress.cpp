@@ -1,10 +1,12 @@
 #include "support/stress.hpp"
+#include "weft/sim.hpp"
 
 #include <cstdio>
 #include <cstdlib>
 
 #include "base/check.hpp"
 #include "support/leaks.hpp"
+#include "weft/sim.hpp"
 
 namespace weft::test {
 namespace {
@@ -80,6 +82,7 @@ int stress::finish(const char* what, std::uint64_t count) {
 }
 
 void stress_failed(const std::string& what) {
+  if (sim::active()) sim::check(false, what);  // does not return: the exploration reports it
   std::fprintf(stderr, "FAILED: %s\n", what.c_str());
   print_replay_sig();
   print_state_sig();
