@@ -329,10 +329,12 @@ void explored_runtime::abandon(g* gp) {
     mutex_guard guard(b.lock);
     if (sg->queued) b.remove(sg);
   }
-  const eh_globals mine = *m_->eh;
-  *m_->eh = gp->eh;
-  drop_caught(m_);
-  *m_->eh = mine;
+  if (gp->stack != nullptr) {
+    const eh_globals mine = *m_->eh;
+    *m_->eh = gp->eh;
+    drop_caught(m_);
+    *m_->eh = mine;
+  }
   gp->eh = eh_globals{};
   gp->waiting = nullptr;
   gp->on_list = false;
@@ -373,6 +375,7 @@ std::uint64_t explored_runtime::alive() const {
 void leave_for_good(g* gp) {
   m* mp = gp->m;
   drop_caught(mp);
+  gp->eh = eh_globals{};
   mp->in_runtime.store(1, relaxed);
   mp->after = nullptr;
   // Nobody continues it; its frames can be read.

@@ -211,7 +211,7 @@ void engine::begin(const orders& o) {
     }
   }
   running_ = nowhere;
-  lone_yields_ = 0;
+  begin_stretch();
   asking_ = false;
   main_returned_ = false;
   now = start_of_time;
@@ -290,13 +290,13 @@ void engine::enqueue(g* gp) {
     a.woken = true;
   }
   a.yielded = false;
-  lone_yields_ = 0;
+  begin_stretch();
   runnable_.push_back(static_cast<std::uint32_t>(gp->goid - 1));
 }
 
 // Nobody can go on, or those who can only yield: the clock goes to the next sleeper's time, and all of that time wake.
 void engine::pass_time() {
-  lone_yields_ = 0;
+  begin_stretch();
   if (sleepers_.empty()) {
     now += idle_step_ns;
     return;
@@ -344,7 +344,7 @@ void engine::on_point(g* gp, op what, const void* object) {
     drop_watches(static_cast<std::uint32_t>(gp->goid));
     if (!watches_.empty()) ask(gp);
     a.ended = true;
-    lone_yields_ = 0;
+    begin_stretch();
     return;
   }
   if (!watches_.empty()) ask(gp);
@@ -356,7 +356,9 @@ void engine::on_point(g* gp, op what, const void* object) {
     // One yield may as well mark a place where others can come between; that is no reason to put it last. Two in a row
     // are a loop.
     if (polls && actors_[index].yielded && orders_.strategy != nullptr) orders_.strategy->yielded(index + 1);
-    if (++lone_yields_ >= idle_yields) pass_time();
+    actors_[index].idle_in = stretch_;
+    const auto idles = [this](std::uint32_t r) { return actors_[r].idle_in == stretch_; };
+    if (++lone_yields_ >= idle_yields && std::all_of(runnable_.begin(), runnable_.end(), idles)) pass_time();
   }
   runnable_.push_back(index);
   const auto mine = static_cast<std::uint32_t>(runnable_.size() - 1);

@@ -132,6 +132,7 @@ class engine : public exploration {
     std::uint32_t waits = 0;
     bool yielded = false;  // fairly: it lets the others have a step first
     std::uint32_t yields = 0;
+    std::uint64_t idle_in = 0;  // the last stretch in which it has yielded
     bool woken = false;
     bool at_point = false;
     bool ended = false;
@@ -216,7 +217,14 @@ class engine : public exploration {
   std::unordered_map<std::uint32_t, std::string> names_;      // also of those that have ended; when recording
   object_table objects_;
   std::uint32_t running_ = nowhere;
-  std::uint32_t lone_yields_ = 0;  // since somebody began or ceased to be able to go on
+  // Since somebody began or ceased to be able to go on: a stretch. Time passes in one only if everybody who can go on has
+  // yielded in it: whoever works without waiting does so while the clock stands still.
+  std::uint32_t lone_yields_ = 0;
+  std::uint64_t stretch_ = 1;
+  void begin_stretch() {
+    lone_yields_ = 0;
+    ++stretch_;
+  }
   bool asking_ = false;
   bool main_returned_ = false;
 };

@@ -128,8 +128,8 @@ bool to_number(std::string_view s, bool always_hex, std::uint64_t* out) {
   for (const char c : s) {
     std::uint64_t digit = 16;
     if (c >= '0' && c <= '9') digit = static_cast<std::uint64_t>(c - '0');
-    if (c >= 'a' && c <= 'f') digit = static_cast<std::uint64_t>(c - 'a' + 10);
-    if (c >= 'A' && c <= 'F') digit = static_cast<std::uint64_t>(c - 'A' + 10);
+    if (c >= 'a' && c <= 'f') digit = static_cast<std::uint64_t>(c - 'a') + 10;
+    if (c >= 'A' && c <= 'F') digit = static_cast<std::uint64_t>(c - 'A') + 10;
     if (digit >= base || v > (~std::uint64_t{0} - digit) / base) return false;
     v = v * base + digit;
   }

@@ -491,10 +491,9 @@ bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std
   set_state(cur, state::waiting);
   futex_queue.push_back(cur);
   announce(act::timeout, relaxed, pc, waiters_of(addr), true);
-  // It moves the clock, which anybody may read in the middle of any step.
-  pending[cur].global = t.deadline >= 0;
+  // It moves the clock, which anybody may read, or takes from the budget of spurious wake-ups, which all share.
+  pending[cur].global = true;
   schedule();
-  see_newest(my_view(), views, nthreads);
   t.deadline = -1;
   return !t.timed_out;
 }
@@ -518,6 +517,8 @@ void futex_wake(void* word, int n, std::uint32_t pc) {
     pending[w].what = act::resume;
     pending[w].pc = at;
     srch->caused(cur, w);
+    // The kernel wakes after it has seen what the waker had done: whoever is woken sees that too, and no more.
+    threads[w].view.cov.join(my_view().cov, nthreads);
     if (e != nullptr) e->note += " wakes " + std::to_string(w);
     --n;
   }

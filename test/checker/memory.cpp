@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -160,9 +161,11 @@ location& location_at(const void* at, std::uint32_t size, std::uint32_t thread, 
   check_plain(addr, size, false, thread, v, pc);
   granule& g = granule_at(addr);
   epoch when = make_epoch(thread, 0);
-  for (std::uint32_t k = 0; k < g.n; ++k) {
-    if ((g.a[k].how & is_write) != 0 && (g.a[k].bytes >> (addr & 7) & 1) != 0) when = g.a[k].when;
-  }
+  const auto look = [&](const access& a) {
+    if ((a.how & is_write) != 0 && (a.bytes >> (addr & 7) & 1) != 0) when = a.when;
+  };
+  if (g.overflow != 0) std::for_each(spill[g.more].begin(), spill[g.more].end(), look);
+  std::for_each(g.a, g.a + g.n, look);
   g.atomics = static_cast<std::uint8_t>(g.atomics | 1u << (addr & 7));
   l.addr = addr;
   l.born = when;
@@ -171,6 +174,7 @@ location& location_at(const void* at, std::uint32_t size, std::uint32_t thread, 
   l.newest_sc = 0;
   l.reads = 0;
   std::memset(l.last_read, 0, sizeof l.last_read);
+  std::memset(l.last_write, 0, sizeof l.last_write);
   std::memset(l.stale, 0, sizeof l.stale);
   const std::uint32_t s = new_store();
   store& first = stores[s];
@@ -267,6 +271,7 @@ void do_write(location& l, std::uint64_t value, std::uint32_t thread, memory_vie
     }
   }
   l.newest = index;
+  l.last_write[thread] = s.when;
   l.stale[thread] = 0;
   if (s.sc) l.newest_sc = index;
   raw_store(reinterpret_cast<void*>(l.addr), l.size, value);
@@ -291,7 +296,12 @@ void do_fence(std::uint32_t, memory_view& v, order o, std::uint32_t step_number)
 }
 
 void do_membarrier(memory_view* const* views, std::uint32_t n, std::uint32_t step_number) {
-  for (std::uint32_t i = 0; i < n; ++i) fence_cov.join(views[i]->cov, n);
+  // A thread's clock names its next step, which is not done yet.
+  for (std::uint32_t i = 0; i < n; ++i) {
+    vclock done = views[i]->cov;
+    --done.at[i];
+    fence_cov.join(done, n);
+  }
   for (std::uint32_t i = 0; i < n; ++i) {
     views[i]->cov.join(fence_cov, n);
     views[i]->sc_fence_step = step_number;
@@ -300,7 +310,7 @@ void do_membarrier(memory_view* const* views, std::uint32_t n, std::uint32_t ste
 
 void see_newest(memory_view& v, memory_view* const* all, std::uint32_t n) {
   for (std::uint32_t i = 0; i < n; ++i) {
-    if (v.cov.at[i] < all[i]->vc.at[i]) v.cov.at[i] = all[i]->vc.at[i];
+    if (v.cov.at[i] + 1 < all[i]->vc.at[i]) v.cov.at[i] = all[i]->vc.at[i] - 1;
   }
 }
 
@@ -320,6 +330,11 @@ void plain_on_atomic(granule& g, std::uint64_t at, std::uint8_t bytes, bool writ
     if ((span & bytes) == 0) continue;
     const store& s = stores[l.newest];
     if (!covers(v.vc, s.when) && thread_of(s.when) != thread) race(at, write, thread, {s.when, 0, 0, is_write, 0}, pc);
+    for (std::uint32_t t = 0; t < nthreads(); ++t) {
+      if (l.last_write[t] != 0 && t != thread && !covers(v.vc, l.last_write[t])) {
+        race(at, write, thread, {l.last_write[t], 0, 0, is_write, 0}, pc);
+      }
+    }
     if (!write) continue;
     for (std::uint32_t t = 0; t < nthreads(); ++t) {
       if (l.last_read[t] != 0 && t != thread && !covers(v.vc, l.last_read[t])) {

@@ -55,6 +55,7 @@ struct location {
   std::uint32_t reads;  // seen_read index
   epoch born;           // the plain write that made it
   epoch last_read[max_threads];
+  epoch last_write[max_threads];
   std::uint8_t stale[max_threads];
 };
 

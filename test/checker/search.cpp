@@ -148,6 +148,10 @@ class dpor : public tree {
       node& n = added(enabled, t);
       n.sleep = sleep_;
       n.backtrack = mask{1} << t;
+      // A timeout that another step would take away is in no trace, so no race would ask for it.
+      for (mask m = awake; m != 0; m &= m - 1) {
+        if (pending[lowest(m)].what == act::timeout) n.backtrack |= mask{1} << lowest(m);
+      }
     } else {
       replayed(enabled);
     }

@@ -144,6 +144,29 @@ TEST(litmus, membarrier_is_a_fence_for_both) {
   expect_exactly(store_buffering_membarrier, without(all_binary(2), {0}));
 }
 
+template <bool Before>
+void message_behind_membarrier() {
+  word x{0}, y{0};
+  int a = 0, b = 0;
+  auto t = start([&] {
+    if constexpr (!Before) membarrier_step(0);
+    x.store(1, rlx);
+    y.store(1, rlx);
+  });
+  auto u = start([&] {
+    if constexpr (Before) membarrier_step(0);
+    a = y.load(rlx);
+    b = x.load(rlx);
+  });
+  t.join();
+  u.join();
+  report_outcome(static_cast<std::uint64_t>(a * 10 + b));
+}
+TEST(litmus, a_membarrier_orders_nothing_that_is_still_to_come) {
+  expect_exactly(message_behind_membarrier<true>, all_binary(2));
+  expect_exactly(message_behind_membarrier<false>, all_binary(2));
+}
+
 void store_buffering_rmw() {
   word x{0}, y{0};
   int a = 0, b = 0;
@@ -594,6 +617,21 @@ TEST(finds, a_race_on_one_byte_of_eight_but_not_between_two) {
             std::string::npos);
 }
 
+TEST(finds, a_relaxed_store_that_an_rmw_has_overwritten_before_the_object_goes) {
+  EXPECT_NE(failure_of([] {
+              auto* x = new word(0);
+              x->load(rlx);
+              auto t = start([x] { x->store(1, rlx); });
+              auto u = start([x] {
+                int one = 1;
+                if (x->compare_exchange_strong(one, 2, rlx, rlx)) delete x;
+              });
+              t.join();
+              u.join();
+            }),
+            "");
+}
+
 TEST(finds, use_after_free) {
   EXPECT_NE(failure_of([] {
               auto* x = new word(0);
@@ -684,6 +722,45 @@ TEST(finds, a_timeout_at_any_moment) {
                 *exhaustive())
                 .seen,
             (outcomes{0, 1}));
+}
+
+void timeout_in_the_middle() {
+  std::atomic<std::uint32_t> w{0};
+  const std::int64_t began = now();
+  int late = 0;
+  int woken = 0;
+  auto t = start([&] {
+    w.store(1, rlx);
+    late = now() > began ? 1 : 0;
+    futex_wake(&w, 1, 0);
+  });
+  woken = futex_wait(&w, 0, 1000, 0) ? 1 : 0;
+  t.join();
+  report_outcome(static_cast<std::uint64_t>(late * 10 + woken));
+}
+TEST(reduction, a_timeout_that_a_wake_up_would_take_away_is_tried) {
+  EXPECT_EQ(walk_all(timeout_in_the_middle, *exhaustive()).seen,
+            walk_all(timeout_in_the_middle, *full(unbounded)).seen);
+}
+
+void woken_then_reads() {
+  std::atomic<std::uint32_t> w{0};
+  word x{0}, y{0};
+  int a = 0, b = 0;
+  auto t = start([&] {
+    futex_wake(&w, 1, 0);
+    x.store(1, rlx);
+    y.store(1, rlx);
+  });
+  futex_wait(&w, 0, 1000, 0);
+  a = y.load(rlx);
+  b = x.load(rlx);
+  t.join();
+  report_outcome(static_cast<std::uint64_t>(a * 10 + b));
+}
+TEST(reduction, who_is_woken_learns_what_the_waker_had_done_and_no_more) {
+  EXPECT_EQ(walk_all(woken_then_reads, *exhaustive()).seen, all_binary(2));
+  EXPECT_EQ(walk_all(woken_then_reads, *full(unbounded)).seen, all_binary(2));
 }
 
 // A spinner that gives way does not keep the other from running, in any strategy.

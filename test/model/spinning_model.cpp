@@ -237,7 +237,7 @@ MODEL(spinning_need_is_old,
 
 MODEL(spinning_two_at_once,
       "two are submitted while the other Ps are about to be dropped: both are run, at the same time", .sample = true) {
-  dance<3, 4>& d = fresh<3, 4>();
+  dance<3, 6>& d = fresh<3, 6>();
   d.together = 2;
   d.ms = 2;
   d.begin(0, 1, false);

@@ -543,4 +543,46 @@ TEST(sim, active_is_true_inside_only) {
   EXPECT_FALSE(other);
 }
 
+// What a goroutine had caught when it left the CPU is not what it has caught when its run fails.
+TEST(sim, a_run_may_fail_after_waits_inside_a_handler) {
+  const auto fails_after = [](auto wait_inside) {
+    EXPECT_THROW(sim::explore({.runs = 1},
+                              [&] {
+                                wait_group others;
+                                for (int i = 0; i < 4; ++i) others.go([] { yield(); });
+                                try {
+                                  throw 2;
+                                } catch (int) {
+                                  wait_inside();
+                                }
+                                sim::check(false, "always");
+                              }),
+                 sim::failure);
+  };
+  for (int i = 0; i < 3; ++i) {
+    fails_after([] {
+      for (int k = 0; k < 3; ++k) yield();
+    });
+    fails_after([] {
+      semaphore s(0);
+      go([&s] { s.release(); });
+      s.acquire();
+    });
+    // Goroutines that have never run may have the record of one that had left the CPU inside of a handler.
+    sim::explore({.runs = 3}, [] {
+      wait_group all;
+      for (int k = 0; k < 4; ++k) {
+        all.go([] {
+          try {
+            throw 1;
+          } catch (int) {
+            yield();
+          }
+        });
+      }
+      all.wait();
+    });
+  }
+}
+
 }  // namespace

@@ -211,4 +211,28 @@ TEST(sim_strategies, a_run_may_have_many_goroutines) {
   });
 }
 
+// Somebody polls beside somebody who works and never waits: the clock stands still all the same.
+TEST(sim_time, a_timeout_does_not_come_in_the_middle_of_work_beside_a_poller) {
+  for_all_strategies(100'000, [] {
+    mutex mu;
+    bool done = false;
+    wait_group all;
+    all.go([&] {
+      for (int i = 0; i < 200; ++i) {
+        mu.lock();
+        mu.unlock();
+      }
+      done = true;
+    });
+    all.go([&] {
+      while (!done) yield();
+    });
+    all.go([&] {
+      sleep(10s);
+      sim::check(done, "done after 10 s");
+    });
+    all.wait();
+  });
+}
+
 }  // namespace
