@@ -599,7 +599,7 @@ TEST(finds, a_race_where_the_flag_is_relaxed) {
 
 TEST(finds, a_race_on_one_byte_of_eight_but_not_between_two) {
   struct pair {
-    char a = 0, b = 0;
+    volatile char a = 0, b = 0;  // written, and never read: the compiler would leave it out
   };
   EXPECT_EQ(failure_of([] {
               pair p;

@@ -57,7 +57,11 @@ MODEL(gqueue_first_in_first_out, "two who put and one who takes, one at a time a
   t.join();
   take(false);
   take(false);
-  for (bool batch = true; n != 6; batch = !batch) take(batch);
+  bool batch = true;
+  while (n != 6) {
+    take(batch);
+    batch = !batch;
+  }
   expect(s->runq.empty() && s->runq_size.load(rt::relaxed) == 0, "all were taken");
 }
 

@@ -16,11 +16,12 @@ class mutex {
   bool try_lock() { return check::try_lock_step(this, pc()); }
   void unlock() { check::unlock_step(this, pc()); }
 
+  std::uint32_t size_of_the_real_one = 0;
+
  private:
   [[gnu::always_inline]] static std::uint32_t pc() {
     return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))) - 1;
   }
-  std::uint32_t size_of_the_real_one_ = 0;
 };
 
 class mutex_guard {
