@@ -150,27 +150,33 @@ TEST(sim, every_operation_is_a_point) {
   EXPECT_TRUE(is_a_point([](semaphore&, mutex&, wait_group&) { go([] {}); }));
 }
 
-// A stands still at one point while B passes three: with yields they would take turns.
+// A stands still at one point while B passes three. With yields they take turns, in all fair schedules.
 TEST(sim, point_is_a_point_and_no_turn) {
-  const auto f = failure_of([] {
-    int version = 0;
-    wait_group both;
-    both.go([&] {
-      const int seen = version;
-      sim::point();
-      sim::check(version - seen < 3, "not three in between");
-    });
-    both.go([&] {
-      for (int i = 0; i < 3; ++i) {
-        sim::point();
-        ++version;
-      }
-    });
-    both.wait();
-  });
-  ASSERT_TRUE(f);
-  EXPECT_EQ(f->kind(), failure_kind::check);
-  EXPECT_TRUE(contains(f->schedule(), ": point\n")) << f->schedule();
+  const auto body = [](void (*between)()) {
+    return [between] {
+      int version = 0;
+      wait_group both;
+      both.go([&] {
+        const int seen = version;
+        between();
+        sim::check(version - seen < 3, "not three in between");
+      });
+      both.go([&] {
+        for (int i = 0; i < 3; ++i) {
+          between();
+          ++version;
+        }
+      });
+      both.wait();
+    };
+  };
+  for (const sim::strategy s : {sim::strategy::portfolio, sim::strategy::exhaustive}) {
+    const auto f = failure_of({.runs = 100'000, .strategy = s}, body(sim::point));
+    ASSERT_TRUE(f);
+    EXPECT_EQ(f->kind(), failure_kind::check);
+    EXPECT_TRUE(contains(f->schedule(), ": point\n")) << f->schedule();
+  }
+  EXPECT_TRUE(sim::explore({.runs = 100'000, .strategy = sim::strategy::exhaustive}, body(yield)).complete);
 }
 
 // Neither on a plain thread nor in a runtime of its own, also while an exploration has opened the door for all.
