@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "base/check.hpp"
+#include "base/random.hpp"
 
 namespace weft::rt {
 
@@ -35,10 +36,7 @@ struct strategy {
 
 class chooser {
  public:
-  void seed(std::uint64_t s) {
-    state_ = s * 0x9e3779b97f4a7c15u + 1;
-    if (state_ == 0) state_ = 1;  // the one state that would stay
-  }
+  void seed(std::uint64_t s) { random_.set_state(s * golden_ratio + 1); }
   void set_strategy(strategy* s) { strategy_ = s; }
 
   // A site with a policy: 0, unless a strategy says otherwise. One load and a branch.
@@ -56,20 +54,12 @@ class chooser {
   std::uint32_t operator()(site where, std::uint32_t n) {
     if (strategy_ != nullptr) [[unlikely]]
       return strategy_->pick(strategy_, where, n);
-    return static_cast<std::uint32_t>((static_cast<std::uint64_t>(next()) * n) >> 32);
+    return random_.below(n);
   }
 
  private:
-  // xorshift64*, upper half. One word of state, no multiplication chains, good enough to spread thieves.
-  std::uint32_t next() {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return static_cast<std::uint32_t>((state_ * 0x2545f4914f6cdd1du) >> 32);
-  }
-
   strategy* strategy_ = nullptr;
-  std::uint64_t state_ = 1;
+  xorshift random_;
 };
 
 }  // namespace weft::rt

@@ -1,6 +1,7 @@
 #include "base/noise.hpp"
 
 #include "base/floor.hpp"
+#include "base/random.hpp"
 
 namespace weft::rt {
 
@@ -10,34 +11,22 @@ constinit atomic<std::uint32_t> noise_level{0};
 
 namespace {
 
-constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
-
 constinit atomic<std::uint64_t> state{0};
 constinit atomic<std::uint64_t> seed_now{0};
 constinit atomic<std::uint64_t> made{0};
 
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
-
 // The address of a local tells threads apart that read the same state.
 std::uint64_t draw() {
-  const std::uint64_t at = state.load(relaxed) + golden;
+  const std::uint64_t at = state.load(relaxed) + golden_ratio;
   state.store(at, relaxed);
-  return mix(at ^ reinterpret_cast<std::uintptr_t>(&at));
-}
-
-std::uint32_t below(std::uint64_t random, std::uint32_t n) {
-  return static_cast<std::uint32_t>(((random >> 32) * n) >> 32);
+  return mix64(at ^ reinterpret_cast<std::uintptr_t>(&at));
 }
 
 std::uint32_t choose(strategy*, site where, std::uint32_t n) {
   const std::uint64_t r = draw();
   const bool settled = static_cast<std::uint32_t>(where) >= first_settled_site;
   if (settled && r % 16 != 0) return 0;
-  return below(r, n);
+  return scale(r, n);
 }
 
 constinit strategy choices{choose};
@@ -45,7 +34,7 @@ constinit strategy choices{choose};
 }  // namespace
 
 void set_noise([[maybe_unused]] std::uint64_t level, std::uint64_t seed) {
-  seed_now.store(mix(seed * golden + 1), relaxed);
+  seed_now.store(mix64(seed * golden_ratio + 1), relaxed);
   state.store(seed_now.load(relaxed), relaxed);
 #if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
   noise_level.store(static_cast<std::uint32_t>(level), relaxed);
@@ -59,12 +48,12 @@ strategy* noise_choices() { return &choices; }
 #if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
 void noise_slow(noise_at where) {
   // In this run a quarter of the points is silent, and an eighth is 16 times as loud as the others.
-  const std::uint64_t voice = mix(seed_now.load(relaxed) + static_cast<std::uint64_t>(where)) % 8;
+  const std::uint64_t voice = mix64(seed_now.load(relaxed) + static_cast<std::uint64_t>(where)) % 8;
   if (voice < 2) return;
   const std::uint32_t loud = voice == 7 ? 16 : 1;
   const std::uint32_t one_in = 512u >> noise_level.load(relaxed);
   const std::uint64_t r = draw();
-  if (one_in > loud && below(r, one_in) >= loud) return;
+  if (one_in > loud && scale(r, one_in) >= loud) return;
   made.store(made.load(relaxed) + 1, relaxed);
   // Of different lengths, because windows are: another core comes by within nanoseconds, a wake-up within
   // microseconds, and a thread that shares our core only when it gets it.

@@ -7,7 +7,6 @@
 namespace weft::rt::sizes {
 
 #ifdef WEFT_TINY_SIZES
-inline constexpr bool tiny = true;
 inline constexpr std::uint32_t runq = 4;
 inline constexpr std::uint32_t runq_start = 0xfffffffe;
 inline constexpr std::uint32_t global_tick = 3;
@@ -33,7 +32,6 @@ inline constexpr std::uint32_t stack_guard_batch = 4;
 inline constexpr std::uint32_t slab_chunk_bytes = 4096;
 inline constexpr std::uint32_t slab_first_chunk_bytes = 4096;
 #else
-inline constexpr bool tiny = false;
 inline constexpr std::uint32_t runq = 256;                     // slots of a P's ring; half of it moves at an overflow
 inline constexpr std::uint32_t runq_start = 0;                 // both of its indices; near the end, they soon wrap
 inline constexpr std::uint32_t global_tick = 61;               // every so many ticks the global queue comes first

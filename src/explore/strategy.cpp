@@ -166,17 +166,9 @@ class pos : public random_walk {
 
 }  // namespace
 
-void random_source::reseed(std::uint64_t seed) {
-  state_ = mix(seed, 0x9e3779b97f4a7c15u);
-  if (state_ == 0) state_ = 1;  // the one state that would stay
-}
+void random_source::reseed(std::uint64_t seed) { set_state(mix(seed, golden_ratio)); }
 
-std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
-  std::uint64_t z = a + 0x9e3779b97f4a7c15u * (b + 1);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
+std::uint64_t mix(std::uint64_t a, std::uint64_t b) { return mix64(a + golden_ratio * (b + 1)); }
 
 std::unique_ptr<strategy> make_strategy(kind k, std::uint32_t depth) {
   switch (k) {

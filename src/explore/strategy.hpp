@@ -21,6 +21,8 @@
 #include <span>
 #include <vector>
 
+#include "base/random.hpp"
+
 namespace weft::rt::explore {
 
 struct candidate {
@@ -29,22 +31,11 @@ struct candidate {
   std::uint64_t object = 0;  // what its next step touches; 0: nothing that others see. Any name, equal if the same
 };
 
-// xorshift64*: one word, good enough to spread choices; seeded through splitmix64, so that seeds may be 1, 2, 3.
-class random_source {
+// Seeded through `mix`, so that seeds may be 1, 2, 3.
+class random_source : public xorshift {
  public:
   explicit random_source(std::uint64_t seed = 1) { reseed(seed); }
   void reseed(std::uint64_t seed);
-  std::uint64_t next() {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return state_ * 0x2545f4914f6cdd1du;
-  }
-  // In [0, n), n > 0.
-  std::uint32_t below(std::uint32_t n) { return static_cast<std::uint32_t>(((next() >> 32) * n) >> 32); }
-
- private:
-  std::uint64_t state_ = 1;
 };
 
 // Mixes two words into one that depends on every bit of both.

@@ -152,7 +152,8 @@ class runtime {
 
   // Newproc(main): refuses cleanly, before any thread exists, when there is no stack for it.
   void start_main(const main_entry& body) { start(body, main_stack_class()); }
-  void start_explored(const explored_main& body) { start(body, explored_class_); }
+  // Of every run of an exploration, so the limit is asked for once.
+  void start_explored(const explored_main& body, std::uint8_t stack_class) { start(body, stack_class); }
 
   template <class Body>
   void start(const Body& body, std::uint8_t stack_class) {
@@ -245,7 +246,6 @@ class runtime {
   sched_t rt_;
   m* m0_ = nullptr;
   std::size_t allp_bytes_ = 0;
-  const std::uint8_t explored_class_ = main_stack_class();
 
  public:
   sched_t* sched() { return &rt_; }
@@ -271,7 +271,7 @@ void drop_caught(m* mp) {
 
 }  // namespace
 
-explored_runtime::explored_runtime(exploration* by) {
+explored_runtime::explored_runtime(exploration* by) : main_class_(main_stack_class()) {
   options o = options::from_env();
   o.procs = 1;
   check_options(o);
@@ -312,7 +312,7 @@ void explored_runtime::run(void (*body)(void*), void* arg) {
   pp->goid_end = ~std::uint64_t{0};
   pp->created.store(0, relaxed);
   pp->ended.store(0, relaxed);
-  static_cast<runtime*>(runtime_)->start_explored(explored_main{body, arg});
+  static_cast<runtime*>(runtime_)->start_explored(explored_main{body, arg}, main_class_);
   m_->in_runtime.store(1, relaxed);
   setg(&m_->g0);
   weft_call_saving(&m_->leave, schedule, m_);

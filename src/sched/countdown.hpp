@@ -17,7 +17,7 @@
 namespace weft::rt {
 
 inline void leave(atomic<std::uint32_t>& count) {
-  if (count.fetch_sub(1, acq_rel) == 1) os::futex_wake(&count);  // order: rt.home, rt.foreign
+  if (count.fetch_sub(1, release) == 1) os::futex_wake(&count);  // order: rt.home, rt.foreign
 }
 
 inline void wait_until_none(atomic<std::uint32_t>& count) {

@@ -31,8 +31,8 @@ inline void begin_run(m* mp, g* gp, bool inherit) {
 
 // After work was submitted by the holder of a P.
 inline void wakep_from_p(p* pp) {
-  // The only P is the caller's: there is none to wake a thread for.
   noise(noise_at::submitted);
+  // The only P is the caller's: there is none to wake a thread for.
   if (pp->rt->nprocs != 1) wakep(pp->rt);
 }
 

@@ -5,8 +5,8 @@
 //   sched_t::attention   attention_explore, for ever: nobody is picked on the short paths, find_runnable calls next()
 //   detail::door         door_explore: inline fast paths give way to the compiled functions, which call step()
 //
-// Who    one M with one P, on the thread that called weft::sim::explore; everything here but the last two functions
-//        runs on it. So nothing of an exploration's own needs a lock.
+// Who    one M with one P, on the thread that called weft::sim::explore; everything here but touched(), step()
+//        and now_for() runs on it. So nothing of an exploration's own needs a lock, but the set that touched() reads.
 // Never  a scheduling point with a lock held or an object half changed: point() may switch to any goroutine, and may not
 //        return at all, when it ends the run.
 // Why    a table of functions, not a call: the exploration is two floors up (docs/decisions/0010).
@@ -129,6 +129,7 @@ class explored_runtime {
   m* the_m() { return m_; }
 
  private:
+  std::uint8_t main_class_;
   void* runtime_;  // boot.cpp's
   m* m_;
 };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/check.hpp"
+#include "base/noise.hpp"
 #include "base/print.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
@@ -106,6 +107,7 @@ void gfput_slow(p* pp) {
 [[gnu::noinline]] void tell_of_new_work(m* mp) {
   sched_t* rt = mp->rt;
   if (rt->tell == new_work::threads) {
+    noise(noise_at::submitted);
     wakep(rt);
   } else if (mp->curg != nullptr) {  // null: boot starts main
     rt->explore->point(rt->explore, mp->curg, op::after_go, nullptr);

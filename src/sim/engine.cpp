@@ -111,7 +111,7 @@ std::string describe(const std::exception_ptr& e) {
 // Where it is, or where it would be put. Never full.
 std::size_t engine::object_table::place_of(const void* object) const {
   const std::size_t mask = slots_.size() - 1;
-  std::size_t i = (reinterpret_cast<std::uintptr_t>(object) >> 3) * 0x9e3779b97f4a7c15u >> 40 & mask;
+  std::size_t i = (reinterpret_cast<std::uintptr_t>(object) >> 3) * golden_ratio >> 40 & mask;
   while (slots_[i].round == round_ && slots_[i].object != object) i = (i + 1) & mask;
   return i;
 }
@@ -440,7 +440,7 @@ std::uint32_t engine::decide(std::uint32_t current, const place& at) {
   const op what = actors_[who].what;
   result_.hash =
       (result_.hash ^ (std::uint64_t{who} << 32 | std::uint64_t{n} << 8 | static_cast<std::uint64_t>(what))) *
-      0x9e3779b97f4a7c15u;
+      golden_ratio;
   result_.hash ^= result_.hash >> 29;
   if (orders_.log) result_.log.push_back({who + 1, what, n});
   if (orders_.record) take_step(who, position != current);
@@ -618,7 +618,7 @@ bool engine::buggify(const std::string& name, double p) {
     for (const choice& c : *orders_.choices) fires = fires || (c.fired == name && c.chosen == nth);
     if (fires) ++result_.applied;
   }
-  result_.hash = (result_.hash ^ (fires ? 3 : 5)) * 0x9e3779b97f4a7c15u;
+  result_.hash = (result_.hash ^ (fires ? 3 : 5)) * golden_ratio;
   if (fires && orders_.record) {
     result_.choices.push_back({{}, nth, name});
     event e{result_.steps, since_start(), running_ + 1, op::none, 0, false, false, outcome::none};

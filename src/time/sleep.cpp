@@ -20,11 +20,8 @@ void sleep_ns(std::int64_t ns) {
     return;
   }
   if (ns <= 0) return;
-  const std::int64_t begin = rt::os::now();
-  const std::int64_t end = ns < INT64_MAX - begin ? begin + ns : INT64_MAX;
   blocking_scope outside;
-  // A signal may end the system's sleep early.
-  for (std::int64_t left = ns; left > 0; left = end - rt::os::now()) rt::os::sleep_ns(left);
+  rt::os::sleep_ns(ns);
 }
 
 }  // namespace detail
