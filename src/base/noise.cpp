@@ -5,7 +5,7 @@
 
 namespace weft::rt {
 
-#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
+#ifdef WEFT_CHECKED
 constinit atomic<std::uint32_t> noise_level{0};
 #endif
 
@@ -36,7 +36,7 @@ constinit strategy choices{choose};
 void set_noise([[maybe_unused]] std::uint64_t level, std::uint64_t seed) {
   seed_now.store(mix64(seed * golden_ratio + 1), relaxed);
   state.store(seed_now.load(relaxed), relaxed);
-#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
+#ifdef WEFT_CHECKED
   noise_level.store(static_cast<std::uint32_t>(level), relaxed);
 #endif
 }
@@ -45,7 +45,7 @@ std::uint64_t noise_made() { return made.load(relaxed); }
 
 strategy* noise_choices() { return &choices; }
 
-#if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
+#ifdef WEFT_CHECKED
 void noise_slow(noise_at where) {
   // In this run a quarter of the points is silent, and an eighth is 16 times as loud as the others.
   const std::uint64_t voice = mix64(seed_now.load(relaxed) + static_cast<std::uint64_t>(where)) % 8;

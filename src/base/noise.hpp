@@ -57,7 +57,8 @@ enum class noise_at : std::uint8_t {
   count                // not a point
 };
 
-// In a search of schedules there is none either: there each point would be one more step for nothing.
+// In a search (test/checker) there is none either: each point would be one more step for nothing. But every choice is the
+// search's, always (test/model/choices.cpp).
 #if defined(WEFT_CHECKED) && !defined(WEFT_MODEL)
 inline constexpr bool makes_noise = true;
 extern constinit atomic<std::uint32_t> noise_level;
@@ -70,7 +71,11 @@ inline bool noisy() { return noise_level.load(relaxed) != 0; }
 #else
 inline constexpr bool makes_noise = false;
 inline void noise(noise_at) {}
+#ifdef WEFT_MODEL
+inline bool noisy() { return true; }
+#else
 inline bool noisy() { return false; }
+#endif
 #endif
 
 inline constexpr std::uint64_t max_noise = 8;

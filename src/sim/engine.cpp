@@ -546,6 +546,11 @@ void engine::settle(g* gp) {
 }
 
 void engine::watch(g* gp, v0::detail::program pred, bool (*holds)(void*), void (*drop)(void*), std::string what) {
+  if (asking_) {
+    drop(pred.arg);
+    asking_ = false;
+    fail(gp, failure_kind::always, "the predicate of sim::always has called sim::always");
+  }
   watches_.push_back({static_cast<std::uint32_t>(gp->goid), pred.arg, holds, drop, std::move(what)});
   enter inside(gp);
   ask(gp);

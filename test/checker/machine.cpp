@@ -9,6 +9,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 
 #include "arch/gobuf.hpp"
 #include "checker/memory.hpp"
@@ -16,10 +17,12 @@
 
 namespace weft::check {
 
-thread_state_hooks state_hooks{};
+void (*swap_thread_state)(thread_state&, const thread_state&) = nullptr;
 
 namespace {
 
+constexpr std::uint32_t most_choices = 36;  // a digit of a path
+constexpr std::uint32_t most_stores = 8;    // that a load looks back over
 constexpr std::size_t stack_bytes = std::size_t{128} << 10;
 
 enum class state : std::uint8_t { free, runnable, waiting, joining, locking, finished };
@@ -88,7 +91,7 @@ class inside {
 void switch_thread(std::uint32_t to) {
   model_thread& from = threads[cur];
   model_thread& next = threads[to];
-  if (state_hooks.swap != nullptr) state_hooks.swap(from.kept, next.kept);
+  if (swap_thread_state != nullptr) swap_thread_state(from.kept, next.kept);
   cur = to;
   rt::weft_switch(&from.context, &next.context, nullptr);
 }
@@ -311,6 +314,17 @@ bool dependent(const step& a, const step& b) {
   return false;
 }
 
+namespace {
+void (*resets[8])() = {};
+std::uint32_t nresets = 0;
+}  // namespace
+
+bool before_each_execution(void (*reset)()) {
+  if (nresets == std::size(resets)) std::abort();
+  resets[nresets++] = reset;
+  return true;
+}
+
 verdict run_once(void (*body)(), search& s, const settings& want, bool record_it) {
   static const bool catching = (catch_faults(), true);
   static_cast<void>(catching);
@@ -328,7 +342,7 @@ verdict run_once(void (*body)(), search& s, const settings& want, bool record_it
   outcome_value = 0;
   memory_reset(++generation);
   heap_reset();
-  if (state_hooks.reset != nullptr) state_hooks.reset();
+  for (std::uint32_t i = 0; i < nresets; ++i) resets[i]();
   new_thread(
       0, [](void* b) { reinterpret_cast<void (*)()>(b)(); }, reinterpret_cast<void*>(body));
   nthreads = 1;
@@ -336,12 +350,12 @@ verdict run_once(void (*body)(), search& s, const settings& want, bool record_it
   cur = 0;
   running = true;
   thread_state mine;
-  if (state_hooks.swap != nullptr) state_hooks.swap(mine, threads[0].kept);
+  if (swap_thread_state != nullptr) swap_thread_state(mine, threads[0].kept);
   rt::weft_switch(&outside, &threads[0].context, nullptr);
   running = false;
   in_checker = true;
   thread_state last;
-  if (state_hooks.swap != nullptr) state_hooks.swap(last, mine);
+  if (swap_thread_state != nullptr) swap_thread_state(last, mine);
   if (result == verdict::done && live_allocations() != 0) {
     failure = "leak: " + std::to_string(live_allocations()) + " allocations were not freed";
     result = verdict::failed;
@@ -394,6 +408,7 @@ void report_outcome(std::uint64_t value) { outcome_value = value; }
 std::uint32_t choose(std::uint32_t n) {
   if (n <= 1) return 0;
   inside me;
+  if (n > most_choices) fail("a choice of %u, and a path has room for %u", n, most_choices);
   const std::uint32_t c = srch->choose(n);
   if (recording) {
     event e;
@@ -637,6 +652,23 @@ bool may_be_stale(const location& l) {
 }
 }  // namespace
 
+namespace {
+
+// The store that a load reads: the newest, or an older one that it may read. `except`: a failing CAS reads what differs
+// from it, and one that succeeds the newest only.
+std::uint32_t store_to_read(location& l, order o, const std::uint64_t* except) {
+  if (!may_be_stale(l)) return l.newest;
+  std::uint32_t may[most_stores];
+  const std::uint32_t found = candidates(l, my_view(), o, may, most_stores);
+  std::uint32_t n = 1;
+  for (std::uint32_t i = 1; i < found; ++i) {
+    if (except == nullptr || store_at(may[i]).value != *except) may[n++] = may[i];
+  }
+  return may[n > 1 ? srch->choose(n) : 0];
+}
+
+}  // namespace
+
 std::uint64_t atomic_load(const void* at, std::uint32_t size, order o, std::uint32_t pc) {
   if (!active()) return raw_load(at, size);
   inside me;
@@ -646,18 +678,14 @@ std::uint64_t atomic_load(const void* at, std::uint32_t size, order o, std::uint
   event* e = record();
   memory_view& v = my_view();
   location& l = location_at(at, size, cur, v, pc);
-  std::uint32_t may[8];
-  std::uint32_t n = 1;
-  may[0] = l.newest;
-  if (may_be_stale(l)) n = candidates(l, cur, v, o, may, 8);
-  const std::uint32_t c = n > 1 ? srch->choose(n) : 0;
-  do_read(l, may[c], cur, v, o);
+  const std::uint32_t from = store_to_read(l, o, nullptr);
+  do_read(l, from, cur, v, o);
   tick();
-  const std::uint64_t value = store_at(may[c]).value;
+  const std::uint64_t value = store_at(from).value;
   if (e != nullptr) {
     e->value = value;
     e->before = store_at(l.newest).value;
-    e->stale = c != 0;
+    e->stale = from != l.newest;
   }
   return value;
 }
@@ -735,31 +763,21 @@ std::uint64_t atomic_cas(void* at, std::uint32_t size, std::uint64_t expected, s
   event* e = record();
   memory_view& v = my_view();
   location& l = location_at(at, size, cur, v, pc);
-  std::uint32_t may[8];
-  std::uint32_t n = 1;
-  may[0] = l.newest;
-  if (may_be_stale(l)) {
-    std::uint32_t all[8];
-    const std::uint32_t k = candidates(l, cur, v, no, all, 8);
-    // It may fail on what is no longer the newest, if that differs; it succeeds on the newest only.
-    for (std::uint32_t i = 1; i < k; ++i) {
-      if (store_at(all[i]).value != expected) may[n++] = all[i];
-    }
-  }
-  const std::uint32_t c = n > 1 ? srch->choose(n) : 0;
-  const std::uint64_t old = store_at(may[c]).value;
+  const std::uint32_t from = store_to_read(l, no, &expected);
+  const std::uint32_t newest = l.newest;
+  const std::uint64_t old = store_at(from).value;
   if (old == expected) {
     do_read(l, l.newest, cur, v, ok);
     do_write(l, value, cur, v, ok, true, static_cast<std::uint32_t>(nsteps));
   } else {
-    do_read(l, may[c], cur, v, no);
+    do_read(l, from, cur, v, no);
   }
   tick();
   if (e != nullptr) {
     e->before = old;
     e->value = value;
     e->ok = old == expected;
-    e->stale = c != 0;
+    e->stale = from != newest;
   }
   return old;
 }

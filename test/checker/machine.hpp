@@ -172,11 +172,10 @@ const std::vector<site_use>& collected_sites();
 struct thread_state {
   void* word[4] = {};
 };
-struct thread_state_hooks {
-  void (*swap)(thread_state& out, const thread_state& in);
-  void (*reset)();  // before each execution
-};
-extern thread_state_hooks state_hooks;
+extern void (*swap_thread_state)(thread_state& out, const thread_state& in);
+// Called before each execution, outside of it: puts back what the one before has left in global objects. For the life of
+// the program; may be called while globals are initialised. Returns true, for that.
+bool before_each_execution(void (*reset)());
 // Memory that is the OS thread's own, and stands for the model thread's: no races there.
 void ignore_memory(const void* at, std::size_t bytes);
 

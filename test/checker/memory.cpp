@@ -190,8 +190,7 @@ location& location_at(const void* at, std::uint32_t size, std::uint32_t thread, 
   return l;
 }
 
-std::uint32_t candidates(location& l, std::uint32_t thread, const memory_view& v, order o, std::uint32_t* out,
-                         std::uint32_t limit) {
+std::uint32_t candidates(location& l, const memory_view& v, order o, std::uint32_t* out, std::uint32_t limit) {
   out[0] = l.newest;
   if (covers(v.cov, stores[l.newest].when)) return 1;
   std::uint32_t floor = 0;
@@ -203,7 +202,6 @@ std::uint32_t candidates(location& l, std::uint32_t thread, const memory_view& v
     floor = newest_that_thread_must_see(l, v.cov, false, v.sc_fence_step);
   }
   std::uint32_t n = 1;
-  static_cast<void>(thread);
   for (std::uint32_t i = stores[l.newest].prev; i != 0 && n < limit && stores[i].seq >= floor; i = stores[i].prev) {
     out[n++] = i;
   }

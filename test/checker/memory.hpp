@@ -64,8 +64,7 @@ location& location_at(const void* at, std::uint32_t size, std::uint32_t thread, 
 store& store_at(std::uint32_t index);
 
 // Indices of the stores that the load may read, newest first; at most `limit`.
-std::uint32_t candidates(location& l, std::uint32_t thread, const memory_view& v, order o, std::uint32_t* out,
-                         std::uint32_t limit);
+std::uint32_t candidates(location& l, const memory_view& v, order o, std::uint32_t* out, std::uint32_t limit);
 void do_read(location& l, std::uint32_t index, std::uint32_t thread, memory_view& v, order o);
 // Appends to the modification order. `rmw`: the release sequence of the store before goes on.
 void do_write(location& l, std::uint64_t value, std::uint32_t thread, memory_view& v, order o, bool rmw,

@@ -49,8 +49,8 @@ system_answers& system_now() { return answers; }
 
 namespace {
 const bool installed = [] {
-  state_hooks.swap = swap_state;
-  state_hooks.reset = system_reset;
+  swap_thread_state = swap_state;
+  before_each_execution(system_reset);
   ignore_memory(__cxxabiv1::__cxa_get_globals(), 16);
   return true;
 }();

@@ -1,12 +1,11 @@
 // fabric: the nouns of a runtime without its verbs, for models that let a few of the verbs loose on them. Each execution
 // makes its own, on the model's heap, and gives it back; the process, which is one global object, begins each time as it
-// was before the first.
+// was before the first (process.cpp).
 //
 // A model thread that stands for an M plays its part of find_runnable itself: goroutines are names here, nobody switches
 // to them. Whole runtimes, switches included, are searched by runtime_model.
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "checker/model.hpp"
@@ -16,20 +15,10 @@
 
 namespace weft::check {
 
-// The process, before anything happened in it. Not seen by the checker: for the model it has always been so.
-__attribute__((no_sanitize("thread"))) inline void fresh_process() {
-  alignas(64) static unsigned char image[sizeof(rt::process)];
-  static bool taken = false;
-  if (!taken) std::memcpy(image, static_cast<const void*>(&rt::the_process), sizeof image);
-  taken = true;
-  std::memcpy(static_cast<void*>(&rt::the_process), image, sizeof image);
-}
-
 class fabric {
  public:
   // All Ps are idle, but on nobody's list: the model says where they are.
   explicit fabric(std::uint32_t procs) {
-    fresh_process();
     rt_ = new rt::sched_t;
     rt_->nprocs = procs;
     rt_->max_threads = 100;

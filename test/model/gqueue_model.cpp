@@ -139,7 +139,6 @@ MODEL(gfree_from_p_to_p, "dead gs that are too many for one P are born again on 
 }
 
 MODEL(slab_gives_fresh_ones, "two threads get fresh objects of one slab: no object twice, all of them zero") {
-  fresh_process();
   struct range {
     rt::g* first = nullptr;
     std::size_t n = 0;
@@ -164,7 +163,6 @@ MODEL(slab_gives_fresh_ones, "two threads get fresh objects of one slab: no obje
 
 MODEL(stacks_from_hand_to_hand,
       "stacks of one class are taken and given back by two Ms: each belongs to one at a time") {
-  fresh_process();
   rt::stack_arenas& arena = rt::the_process.stacks;
   const auto work = [&](const char* me) {
     int err = 0;

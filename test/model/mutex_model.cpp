@@ -11,7 +11,6 @@ using namespace weft::check;
 namespace rt = weft::rt;
 
 MODEL(mutex_two_threads, "two threads, two locks one and one lock the other", .spurious = 1) {
-  fresh_process();
   weft::mutex m;
   int n = 0;
   auto work = [&] {
@@ -28,7 +27,6 @@ MODEL(mutex_two_threads, "two threads, two locks one and one lock the other", .s
 }
 
 MODEL(mutex_three_threads, "two threads lock and a third only tries") {
-  fresh_process();
   weft::mutex m;
   int n = 0;
   auto work = [&] {
@@ -51,7 +49,6 @@ MODEL(mutex_three_threads, "two threads lock and a third only tries") {
 }
 
 MODEL(mutex_try_lock, "try_lock takes it or leaves it") {
-  fresh_process();
   weft::mutex m;
   int n = 0;
   int tried = 0;
@@ -72,7 +69,6 @@ MODEL(mutex_try_lock, "try_lock takes it or leaves it") {
 }
 
 MODEL(mutex_starvation, "a waiter that was passed over for a millisecond gets the mutex handed over") {
-  fresh_process();
   weft::mutex m;
   int n = 0;
   auto waiter = [&] {
@@ -94,7 +90,6 @@ MODEL(mutex_starvation, "a waiter that was passed over for a millisecond gets th
 }
 
 MODEL(mutex_destroyed_by_the_last, "whoever finds itself the last frees the mutex: unlock touches nothing after") {
-  fresh_process();
   auto* m = new weft::mutex;
   int users = 2;
   auto work = [&] {
@@ -112,7 +107,6 @@ MODEL(mutex_destroyed_by_the_last, "whoever finds itself the last frees the mute
 
 MODEL(mutex_timeout_against_unlock,
       "a timeout takes the wait of a locker or comes too late; the mutex is not lost with it") {
-  fresh_process();
   weft::mutex m;
   rt::g* proxy = rt::proxy_get();
   rt::proxy_put(proxy);

@@ -182,7 +182,6 @@ rt::g* next_proxy() {
 
 MODEL(park_of_a_thread,
       "a plain thread sleeps on its proxy's status until it is readied; what it waited on may go then", .spurious = 1) {
-  fresh_process();
   auto* t = new turnstile;
   int payload = 0;
   auto waker = [&] {
@@ -197,7 +196,6 @@ MODEL(park_of_a_thread,
 }
 
 MODEL(park_thread_taken_by_timeout, "a timeout takes the wait, or the releaser: never both, never neither") {
-  fresh_process();
   turnstile t;
   rt::g* proxy = next_proxy();
   const std::uint32_t seq = proxy->wait_seq + 1;
@@ -235,7 +233,6 @@ struct parked {
 };
 
 MODEL(park_two_timeouts, "a timeout, a cancellation and then a releaser of one wait: one of them takes it") {
-  fresh_process();
   parked w;
   const std::uint32_t seq = w.gp->wait_seq;
   int takers[3] = {};
@@ -265,7 +262,6 @@ MODEL(park_two_timeouts, "a timeout, a cancellation and then a releaser of one w
 
 MODEL(park_timeout_beside_a_late_one,
       "a late timeout has the state locked for a moment: the right one waits, and takes the wait") {
-  fresh_process();
   parked w;
   const std::uint32_t seq = w.gp->wait_seq;
   auto late = [&] { expect(!w.take(seq - 1, rt::wait_result::timed_out), "that wait is over"); };
@@ -277,7 +273,6 @@ MODEL(park_timeout_beside_a_late_one,
 
 MODEL(park_late_timeout,
       "the timeout of the first wait comes during the second: it takes nothing, and nothing is lost") {
-  fresh_process();
   turnstile t;
   rt::g* proxy = next_proxy();
   const std::uint32_t seq = proxy->wait_seq + 1;

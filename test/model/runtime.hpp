@@ -1,7 +1,6 @@
 // A whole runtime inside the checker: what its models share.
 #pragma once
 #include <cstdint>
-#include <cstring>
 
 #include "checker/machine.hpp"
 #include "checker/model.hpp"
@@ -10,9 +9,6 @@
 #include "weft/weft.hpp"
 
 namespace weft::check {
-
-// Remembers the process as it is now; each execution begins with it.
-void keep_pristine_process();
 
 // Runs `main` as the main goroutine of a runtime with so many Ps, in a process that has not run one before.
 template <class F>

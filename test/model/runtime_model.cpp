@@ -706,8 +706,3 @@ WORKLOAD(no_thread_for_blocking_two_1p, "the same with work in the ring of that 
 }
 
 }  // namespace
-
-int main(int argc, char** argv) {
-  keep_pristine_process();
-  return run_models(argc, argv);
-}

@@ -17,7 +17,6 @@ rt::g* next_proxy() {
 }
 
 MODEL(sema_two_threads, "one permit, two threads: one inside at a time", .spurious = 1) {
-  fresh_process();
   weft::semaphore s(1);
   int inside = 0;
   auto work = [&] {
@@ -33,7 +32,6 @@ MODEL(sema_two_threads, "one permit, two threads: one inside at a time", .spurio
 }
 
 MODEL(sema_three_threads, "one permit for two threads and one that only tries") {
-  fresh_process();
   weft::semaphore s(1);
   int inside = 0;
   int tried = 0;
@@ -57,7 +55,6 @@ MODEL(sema_three_threads, "one permit for two threads and one that only tries") 
 }
 
 MODEL(sema_release_two, "two waiters, one release of two") {
-  fresh_process();
   weft::semaphore s(0);
   int payload = 0;
   auto wait = [&] {
@@ -73,7 +70,6 @@ MODEL(sema_release_two, "two waiters, one release of two") {
 }
 
 MODEL(sema_two_waiters, "two waiters, two releases") {
-  fresh_process();
   weft::semaphore s(0);
   int payload = 0;
   auto wait = [&] { s.acquire(); };
@@ -88,7 +84,6 @@ MODEL(sema_two_waiters, "two waiters, two releases") {
 }
 
 MODEL(sema_try_beside_a_waiter, "try_acquire takes a free permit or none; the waiter is not forgotten") {
-  fresh_process();
   weft::semaphore s(0);
   auto wait = [&] { s.acquire(); };
   auto t = start(wait);
@@ -100,7 +95,6 @@ MODEL(sema_try_beside_a_waiter, "try_acquire takes a free permit or none; the wa
 
 MODEL(sema_destroyed_by_its_waiter, "the semaphore goes when its waiter has returned, while release is still at it",
       .spurious = 1) {
-  fresh_process();
   auto* s = new weft::semaphore(0);
   auto releaser = [&] { s->release(); };
   auto t = start(releaser);
@@ -111,7 +105,6 @@ MODEL(sema_destroyed_by_its_waiter, "the semaphore goes when its waiter has retu
 
 MODEL(sema_timeout_against_release,
       "a permit goes to the waiter or stays; a timeout takes the wait or comes too late") {
-  fresh_process();
   weft::semaphore s(0);
   rt::g* proxy = next_proxy();
   const std::uint32_t seq = proxy->wait_seq + 1;

@@ -10,7 +10,6 @@ using namespace weft::check;
 namespace rt = weft::rt;
 
 MODEL(wait_group_two_workers, "wait returns when both are done, and sees what they did", .spurious = 1) {
-  fresh_process();
   auto* wg = new weft::wait_group;
   int payload[2] = {};
   wg->add(2);
@@ -32,7 +31,6 @@ MODEL(wait_group_two_workers, "wait returns when both are done, and sees what th
 }
 
 MODEL(wait_group_two_waiters, "one done lets two waiters go; the last to return frees the group") {
-  fresh_process();
   auto* wg = new weft::wait_group;
   int payload = 0;
   std::atomic<int> users{2};
@@ -54,7 +52,6 @@ MODEL(wait_group_two_waiters, "one done lets two waiters go; the last to return 
 }
 
 MODEL(wait_group_second_round, "a group is used again when its wait has returned") {
-  fresh_process();
   weft::wait_group wg;
   int payload = 0;
   for (int round = 1; round <= 2; ++round) {
@@ -72,7 +69,6 @@ MODEL(wait_group_second_round, "a group is used again when its wait has returned
 
 MODEL(wait_group_timeout_against_done,
       "the waiter that a timeout took may free the group before done has looked for it") {
-  fresh_process();
   auto* wg = new weft::wait_group;
   rt::g* proxy = rt::proxy_get();
   rt::proxy_put(proxy);
