@@ -24,6 +24,8 @@ rt::sched_t* runtime_of_caller(const char* call) {
 // `ended` first: the difference is never too small by a goroutine that is created and ends in between.
 int num_goroutine() {
   const rt::sched_t* rt = runtime_of_caller("weft::num_goroutine");
+  // Who asks sees what others do: they may come in between.
+  if (rt->explore != nullptr) rt::enter inside(rt::getg(), rt::op::point);
   std::uint64_t ended = 0;
   std::uint64_t created = 0;
   for (std::uint32_t i = 0; i < rt->nprocs; ++i) ended += rt->allp[i].ended.load(rt::acquire);
@@ -56,7 +58,7 @@ runtime_stats stats() {
     s.goroutines_created += rt->allp[i].created.load(rt::relaxed);
     s.steals += rt->allp[i].steals.load(rt::relaxed);
   }
-  rt::enter inside(rt::getg());
+  rt::enter inside(rt::getg(), rt::op::point);
   rt::mutex_guard guard(rt->lock);
   s.threads = rt->nm;
   return s;

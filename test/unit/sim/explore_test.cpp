@@ -591,4 +591,18 @@ TEST(sim, a_run_may_fail_after_waits_inside_a_handler) {
   }
 }
 
+// With switches at nothing but this call, as the plain schedule has none of its own.
+TEST(sim, asking_for_the_number_of_goroutines_is_a_point) {
+  int ended_before = 0, alive = 0;
+  sim::explore({.runs = 200}, [&] {
+    go([] {});
+    const int before = num_goroutine();
+    const int after = num_goroutine();
+    ended_before += before == 2 && after == 1 ? 1 : 0;
+    alive += after == 2 ? 1 : 0;
+  });
+  EXPECT_GT(ended_before, 0) << "nobody came between the two";
+  EXPECT_GT(alive, 0);
+}
+
 }  // namespace
