@@ -475,6 +475,7 @@ void membarrier_step(std::uint32_t pc) {
   schedule();
   record();
   do_membarrier(views, nthreads, static_cast<std::uint32_t>(nsteps));
+  tick();  // what this thread stores next is not among what the others have just been made to see
 }
 
 bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std::uint32_t pc) {
@@ -537,6 +538,7 @@ void futex_wake(void* word, int n, std::uint32_t pc) {
     if (e != nullptr) e->note += " wakes " + std::to_string(w);
     --n;
   }
+  tick();  // what this thread stores next is not among what they have learned
 }
 
 namespace {
