@@ -25,6 +25,8 @@ struct eh_globals {
 inline constexpr std::uint8_t g_is_g0 = 1;  // an M's scheduler context
 inline constexpr std::uint8_t g_tied = 2;
 inline constexpr std::uint8_t g_named = 4;
+inline constexpr std::uint8_t g_locked = 8;      // to its thread
+inline constexpr std::uint8_t g_is_thread = 16;  // a plain thread's proxy: readied by a futex wake
 
 // A goroutine's birth touches the first two lines, its first run and its waits the third.
 struct alignas(64) g {
@@ -45,14 +47,17 @@ struct alignas(64) g {
   alignas(16) unsigned char closure[v0::detail::entry_bytes] = {};
   // ---- its life
   eh_globals eh;
-  sched_t* rt = nullptr;        // its runtime; kept while it is dead and in that runtime's caches
-  rt::m* tied = nullptr;        // with g_tied: must be resumed on this M, because it came back without a P
-  char* name = nullptr;         // with g_named: malloc'ed
-  g* schedlink = nullptr;       // list link; owner: the list's lock or owner
-  sudog* waiting = nullptr;     // the wait it is parked in; stable while waiting
-  std::uint32_t wait_seq = 0;   // counts waits, so that a late taker knows its own from the next
-  std::uint32_t is_thread = 0;  // a plain thread's proxy: readied by a futex wake
+  sched_t* rt = nullptr;       // its runtime; kept while it is dead and in that runtime's caches
+  rt::m* tied = nullptr;       // with g_tied: must be resumed on this M, because it came back without a P
+  char* name = nullptr;        // with g_named: malloc'ed
+  g* schedlink = nullptr;      // list link; owner: the list's lock or owner
+  sudog* waiting = nullptr;    // the wait it is parked in; stable while waiting
+  std::uint32_t wait_seq = 0;  // counts waits, so that a late taker knows its own from the next
+  std::uint32_t since = 0;     // when its wait began, in ticks of the coarse clock (model/process.hpp); 0: unknown
+
+  bool is_thread() const { return (flags & g_is_thread) != 0; }
 };
 static_assert(sizeof(g) + 8 <= 256, "a queued goroutine and its place in the queue cost 256 bytes at most");
+static_assert(sizeof(g) == 192, "a g fills three lines");
 
 }  // namespace weft::rt

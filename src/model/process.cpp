@@ -14,4 +14,10 @@ namespace weft::rt {
 
 constinit process the_process;
 
+std::int64_t refresh_coarse_now() {
+  const std::int64_t now = os::now();
+  the_process.coarse_now.store(now >> coarse_shift, relaxed);
+  return now;
+}
+
 }  // namespace weft::rt

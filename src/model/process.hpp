@@ -35,11 +35,32 @@ struct process {
   mutex explore_lock;               // what follows, and the set of objects that it has touched
   exploration* explorer = nullptr;  // the one exploration of the process
 
+  // The time of the last refresh_coarse_now(), in ticks of 2^coarse_shift ns: for the reports' "since when", which
+  // must cost a park two instructions and no look at a clock. 0: never refreshed.
+  atomic<std::int64_t> coarse_now{0};
+
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};
   atomic<std::uint64_t> proxies_in_use{0};
 };
 
 extern process the_process;
+
+// 8.4 ms: a g keeps 32 bits of it, which must not come round in the life of a process that waits (417 days).
+inline constexpr int coarse_shift = 23;
+
+// Whoever calls it gives the time to all waits that begin until the next call: sysmon every 10 ms while anything
+// runs, and an M that comes back from its sleep, before it runs a goroutine. Returns os::now().
+std::int64_t refresh_coarse_now();
+
+constexpr std::uint32_t coarse_ticks(std::int64_t ns) { return static_cast<std::uint32_t>(ns >> coarse_shift); }
+
+// For how long a wait that began at `since` has lasted at `now`, to a tick. A stamp a little ahead of `now` is one
+// of another thread that saw the clock later.
+constexpr std::int64_t coarse_elapsed_ns(std::uint32_t since, std::int64_t now) {
+  const std::uint32_t ticks = coarse_ticks(now) - since;
+  constexpr std::uint32_t ahead = 1000;
+  return ticks > 0xffffffffu - ahead ? 0 : static_cast<std::int64_t>(ticks) << coarse_shift;
+}
 
 }  // namespace weft::rt

@@ -89,7 +89,7 @@ bool print_with_names(void* arg) {
   for_each_alive(d, [&](const g& gp, std::size_t i) {
     print_title(gp);
     d.progress->goroutines = i;
-    if (gp.is_thread != 0) return;
+    if (gp.is_thread()) return;
     print_stack(gp, names);
     creator& by = creators[gp.gopc];
     if (by.function.empty()) by = find_creator(gp, names);

@@ -221,7 +221,7 @@ const char* state_text(const g& gp) {
 void add_title(line& to, const g& gp, const char* state) {
   if ((gp.flags & g_is_g0) != 0) {
     to.text("thread of the scheduler");
-  } else if (gp.is_thread != 0) {
+  } else if (gp.is_thread()) {
     to.text("thread");
   } else {
     to.text("goroutine ").number(gp.goid);

@@ -85,7 +85,7 @@ bool nothing_else(m* mp) {
 
 void ready(g* self, g* gp) {
   noise(noise_at::taken);
-  if (gp->is_thread != 0) {
+  if (gp->is_thread()) {
     ready_thread(self, gp);
   } else if (self != nullptr && self->rt == gp->rt) {
     gp->status.wake();
@@ -114,7 +114,7 @@ g* proxy_get() {
     if (the_process.gs.fresh(&memory, 1) == 0) fatal("out of memory: no g for a thread that waits");
     gp = static_cast<g*>(memory);
   }
-  gp->is_thread = 1;
+  gp->flags = g_is_thread;
   gp->goid = 0;
   gp->rt = nullptr;
   gp->status.born();
@@ -125,7 +125,7 @@ g* proxy_get() {
 
 void proxy_put(g* gp) {
   gp->status.set(status::running, status::dead);
-  gp->is_thread = 0;
+  gp->flags = 0;
   the_process.proxies_in_use.fetch_sub(1, relaxed);
   mutex_guard guard(the_process.lock);
   gp->schedlink = the_process.gfree;
@@ -141,6 +141,8 @@ std::uint32_t caller::ticket() {
 
 void caller::wait_as_thread(sema_bucket& b, g* proxy, wait_reason why) {
   proxy->reason = why;
+  // Exact: it is about to make a system call, and nobody may have refreshed the coarse clock in its process.
+  proxy->since = coarse_ticks(os::now());
   proxy->status.set(status::running, status::waiting);
   noise(noise_at::parked);
   b.lock.unlock();  // order: park.commit

@@ -17,6 +17,7 @@
 #include "base/noise.hpp"
 #include "model/g.hpp"
 #include "model/glist.hpp"
+#include "model/process.hpp"
 #include "model/sematable.hpp"
 #include "model/sudog.hpp"
 #include "sched/dispatch.hpp"
@@ -30,6 +31,7 @@ template <void (*Commit)(void*)>
 void gopark(g* gp, void* arg, wait_reason why) {
   m* mp = gp->m;
   gp->reason = why;
+  gp->since = static_cast<std::uint32_t>(the_process.coarse_now.load(relaxed));
   mp->after = [](m*, g* left, void* what) {
     left->m = nullptr;
     left->status.set(status::running, status::waiting);

@@ -219,7 +219,7 @@ class inspector {
       if (bad == nullptr) {
         b.for_each([&](const sudog* sg) {
           const g* gp = sg->gp;
-          if (gp->is_thread != 0 || gp->rt != rt_ || bad != nullptr) return;
+          if (gp->is_thread() || gp->rt != rt_ || bad != nullptr) return;
           ++waiting_;
           count_stack(gp, true);
           // A plain thread that has just queued itself is not this; a goroutine parks before the bucket is free.

@@ -98,7 +98,7 @@ void count_goroutine(void* object, void* arg) {
   if (s < 8) ++c.by_status[s];
   if (gp.status.get() == rt::status::waiting) {
     if (static_cast<unsigned>(gp.reason) < 8) ++c.by_reason[static_cast<unsigned>(gp.reason)];
-    if (gp.is_thread != 0) ++c.proxies;
+    if (gp.is_thread()) ++c.proxies;
   }
 }
 
@@ -112,7 +112,7 @@ void collect_runtime(void* object, void* arg) {
   const auto& gp = *static_cast<const rt::g*>(object);
   auto& r = *static_cast<runtimes*>(arg);
   const rt::status s = gp.status.get();
-  if (s == rt::status::idle || s == rt::status::dead || gp.rt == nullptr || gp.is_thread != 0) return;
+  if (s == rt::status::idle || s == rt::status::dead || gp.rt == nullptr || gp.is_thread()) return;
   for (unsigned i = 0; i < r.n; ++i) {
     if (r.found[i] == gp.rt) return;
   }

@@ -30,7 +30,7 @@ TEST(layout, an_all_zero_goroutine_is_a_legal_dead_one) {
   gp->status.born();
   EXPECT_EQ(nullptr, gp->m);
   EXPECT_FALSE(gp->on_list);
-  EXPECT_EQ(0u, gp->is_thread);
+  EXPECT_FALSE(gp->is_thread());
 }
 
 TEST(layout, what_others_read_of_a_p_is_not_on_its_holders_lines) {

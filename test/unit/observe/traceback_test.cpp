@@ -157,7 +157,7 @@ TEST(Title, Forms) {
   EXPECT_EQ(title(gp), "goroutine 7 [waiting]");
   gp.reason = weft::rt::wait_reason::semacquire;
   EXPECT_EQ(title(gp), "goroutine 7 [semacquire]");
-  gp.is_thread = 1;
+  gp.flags |= weft::rt::g_is_thread;
   EXPECT_EQ(title(gp), "thread [semacquire]");
 }
 
