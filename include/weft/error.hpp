@@ -32,6 +32,12 @@ class WEFT_EXPORT unlock_of_unlocked_mutex : public error {
   unlock_of_unlocked_mutex() : error("sync: unlock of unlocked mutex") {}
 };
 
+/// What a result is when its goroutine was cancelled, or called this_goroutine::exit, before there was one.
+class WEFT_EXPORT future_cancelled : public error {
+ public:
+  future_cancelled() : error("weft: the goroutine has ended without a result: it was cancelled, or has called exit") {}
+};
+
 /// Thrown into a goroutine that has been cancelled, out of the call that waited. Not an std::exception, so that
 /// catch (const std::exception&) lets it pass; catch (...) must rethrow it. Met by a noexcept function it
 /// terminates the program, with a report that names the function.

@@ -76,6 +76,13 @@ decltype(auto) blocking(F&& f) {
 /// O(procs). Throws weft::error outside a runtime. Go: runtime.NumGoroutine.
 WEFT_EXPORT int num_goroutine();
 
+/// The number of Ps: goroutines of this runtime that run at the same time. n < 1 only asks. From then on it no longer
+/// follows the machine.
+///   Returns   what it was.      Throws  weft::error outside a runtime, or when n is above 4096.
+///   Blocks    until every P has come to rest: each gives way at its next call of the runtime, or at once when its
+///             goroutine is outside. Not a cancellation point. O(procs). Go: runtime.GOMAXPROCS.
+WEFT_EXPORT int gomaxprocs(int n);
+
 /// CPUs this process may use: affinity and cgroup quota, as Go 1.25. Go: runtime.NumCPU.
 WEFT_EXPORT int num_cpu();
 

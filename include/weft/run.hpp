@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "weft/detail/config.hpp"
+#include "weft/error.hpp"
 #include "weft/options.hpp"
 
 namespace weft {
@@ -34,7 +35,8 @@ struct main_result {
 }  // namespace detail
 
 /// Starts the scheduler on this thread and runs f as the main goroutine.
-///   Returns   what f returns (void: 0), when main and every other goroutine have ended.
+///   Returns   what f returns (void: 0), when every other goroutine has ended too: those that are left when f returns
+///             are cancelled (options::on_main_return, shutdown_timeout).
 ///   Throws    what leaves f, after the others have ended; weft::error inside a goroutine or for bad options;
 ///             std::system_error when the system refuses memory.
 ///   Blocks    the thread. May be called again afterwards, and on other threads at the same time.
@@ -51,6 +53,8 @@ auto run(const options& o, F&& f) {
       } else {
         result.value.emplace(static_cast<F&&>(f)());
       }
+    } catch (const detail::goexit_unwind&) {
+      throw;
     } catch (...) {
       result.thrown = std::current_exception();
     }

@@ -19,8 +19,15 @@ struct row {
 
 constexpr const char* guard_words[] = {"auto", "batch", "single", "protect", nullptr};
 
+constexpr const char* format_words[] = {"1.25", "1.23", nullptr};
+constexpr const char* on_off_words[] = {"on", "off", nullptr};
+
 constexpr row table[] = {
     {"schedtrace", &knobs::schedtrace, 3'600'000, nullptr, "milliseconds between lines about the scheduler, on stderr"},
+    {"scheddetail", &knobs::scheddetail, 1, nullptr, "1: with each such line, all Ps, Ms and goroutines"},
+    {"schedformat", &knobs::schedformat, 0, format_words, "such lines as Go prints them: 1.25 or 1.23"},
+    {"rest", &knobs::rest, 3'600'000, nullptr, "milliseconds until an idle thread ends; 0: never"},
+    {"membarrier", &knobs::membarrier, 0, on_off_words, "on, or off: as on a kernel without it"},
     {"seed", &knobs::seed, ~std::uint64_t{0}, nullptr, "seeds the scheduler's free choices"},
     {"guard", &knobs::guard, 0, guard_words, "how stacks are guarded: auto, batch, single, protect"},
     {"noise", &knobs::noise, max_noise, nullptr,
@@ -59,6 +66,7 @@ bool parse_word(const char* s, std::size_t n, const char* const* words, std::uin
 bool parse_knobs(const char* text, knobs* out, char* message, unsigned long message_bytes) {
   *out = knobs{};
   out->spin = sizes::spin_us;
+  out->rest = sizes::rest_ms;
   auto fail = [&](line& why) {
     why.text("; known knobs:");
     for (const row& r : table) why.text(" ").text(r.name).text(" (").text(r.what).text(")");

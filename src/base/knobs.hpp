@@ -10,6 +10,10 @@ struct knobs {
   std::uint64_t seed = 0;        // seeds every choice; 0: a random one
   std::uint64_t guard = 0;       // os::guard_method, by name
   std::uint64_t noise = 0;       // base/noise.hpp; checked builds only
+  std::uint64_t scheddetail = 0;
+  std::uint64_t schedformat = 0;  // 0: Go 1.25 and newer; 1: Go 1.23
+  std::uint64_t rest = 0;         // milliseconds until an idle M ends; 0: never
+  std::uint64_t membarrier = 0;   // 1: not used
   std::uint64_t spin = 0;        // microseconds that an M without work looks around before it sleeps
 };
 

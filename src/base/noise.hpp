@@ -54,6 +54,8 @@ enum class noise_at : std::uint8_t {
   last_out,            // the last goroutine has ended, the Ms do not know
   mutex_slow,          // users' mutex: the fast path has failed, the bucket is not locked
   foreign_ready,       // a thread outside has announced itself to a runtime
+  m_locked,            // an M that waits for its locked goroutine counts as idle, and is not asleep
+  asked,               // a revoker has asked for Ps, and not decided yet
   count                // not a point
 };
 

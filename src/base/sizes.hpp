@@ -22,6 +22,10 @@ inline constexpr std::uint32_t spin_rounds = 1;
 inline constexpr std::uint32_t mutex_spins = 0;
 inline constexpr std::uint32_t mutex_pauses = 1;
 inline constexpr std::uint32_t scan_pauses = 1;
+inline constexpr std::uint32_t handover_pauses = 1;
+inline constexpr std::uint32_t max_procs = 8;
+inline constexpr std::uint32_t rest_ms = 0;
+inline constexpr bool watch = false;
 inline constexpr std::uint32_t thread_tries = 1;
 inline constexpr std::uint32_t sema_buckets = 2;
 inline constexpr std::uint32_t revoke_generation_bits = 2;
@@ -47,6 +51,10 @@ inline constexpr std::uint32_t spin_rounds = 1000;             // the same in ro
 inline constexpr std::uint32_t mutex_spins = 4;                // rounds of pauses before a lock yields or sleeps
 inline constexpr std::uint32_t mutex_pauses = 30;              // in each round
 inline constexpr std::uint32_t scan_pauses = 64;               // before whoever waits for a locked status yields
+inline constexpr std::uint32_t max_procs = 4096;               // address space for so many Ps is reserved
+inline constexpr std::uint32_t handover_pauses = 250;          // a locked M looks for its P so long: some 5 us
+inline constexpr std::uint32_t rest_ms = 10'000;               // an idle M that nobody needs ends after so long
+inline constexpr bool watch = true;                            // there is a sysmon
 inline constexpr std::uint32_t thread_tries = 3;               // a refused thread is asked for so often
 inline constexpr std::uint32_t sema_buckets = 251;
 inline constexpr std::uint32_t revoke_generation_bits = 30;         // of the revoke word, above its state
@@ -59,6 +67,5 @@ inline constexpr std::uint32_t slab_first_chunk_bytes = 64u << 10;  // a small p
 #endif
 inline constexpr std::uint32_t gfree_low = gfree_high / 2;
 inline constexpr std::int64_t starvation_ns = 1'000'000;  // a mutex waiter older than this gets it handed over
-inline constexpr std::uint32_t max_procs = 4096;
 
 }  // namespace weft::rt::sizes

@@ -23,10 +23,12 @@ struct eh_globals {
 };
 
 inline constexpr std::uint8_t g_is_g0 = 1;  // an M's scheduler context
-inline constexpr std::uint8_t g_tied = 2;
+inline constexpr std::uint8_t g_tied = 2;   // came back without a P, and waits for one on its thread
 inline constexpr std::uint8_t g_named = 4;
-inline constexpr std::uint8_t g_locked = 8;      // to its thread
-inline constexpr std::uint8_t g_is_thread = 16;  // a plain thread's proxy: readied by a futex wake
+inline constexpr std::uint8_t g_locked = 8;                 // to its thread
+inline constexpr std::uint8_t g_is_thread = 16;             // a plain thread's proxy: readied by a futex wake
+inline constexpr std::uint8_t g_no_cancel = 32;             // in a no_cancel scope
+inline constexpr std::uint8_t g_bound = g_tied | g_locked;  // runs on the M that `tied` names only
 
 // A goroutine's birth touches the first two lines, its first run and its waits the third.
 struct alignas(64) g {
@@ -48,7 +50,7 @@ struct alignas(64) g {
   // ---- its life
   eh_globals eh;
   sched_t* rt = nullptr;       // its runtime; kept while it is dead and in that runtime's caches
-  rt::m* tied = nullptr;       // with g_tied: must be resumed on this M, because it came back without a P
+  rt::m* tied = nullptr;       // with g_tied or g_locked: must be resumed on this M
   char* name = nullptr;        // with g_named: malloc'ed
   g* schedlink = nullptr;      // list link; owner: the list's lock or owner
   sudog* waiting = nullptr;    // the wait it is parked in; stable while waiting

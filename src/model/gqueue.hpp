@@ -82,6 +82,22 @@ class gqueue {
     }
   }
 
+  // In front of all others: only what a P that goes away had in its ring, which would have run before them.
+  void push_front(g* gp) {
+    if (head_ == nullptr || head_at_ == 0) {
+      gqueue_block* b = blocks_.take();
+      b->next = head_;
+      if (head_ == nullptr) {
+        tail_ = b;
+        tail_at_ = gqueue_block::slots;
+      }
+      head_ = b;
+      head_at_ = gqueue_block::slots;
+    }
+    head_->item[--head_at_] = gp;
+    ++size_;
+  }
+
   // n at most size().
   void pop_front_n(g** out, std::uint32_t n) {
     size_ -= n;
@@ -103,12 +119,12 @@ class gqueue {
     return gp;
   }
 
-  // The first goroutine that is tied to its M, or null; the others keep their order. O(size): for emergencies.
-  g* take_tied() {
+  // The first goroutine that only one M may run, or null; the others keep their order. O(size): for emergencies.
+  g* take_bound() {
     g* found = nullptr;
     for (std::uint32_t i = size_; i != 0; --i) {
       g* gp = pop_front();
-      if (found == nullptr && (gp->flags & g_tied) != 0) {
+      if (found == nullptr && (gp->flags & g_bound) != 0) {
         found = gp;
       } else {
         push_back(gp);

@@ -15,7 +15,8 @@ namespace weft::rt {
 struct m;
 struct sched_t;
 
-enum class p_status : std::uint32_t { idle = 0, running = 1 };  // Go's numbers
+// Go's numbers. stopped: taken by whoever stops the world (Go's gcstop), its ring as it was; dead: gomaxprocs is lower.
+enum class p_status : std::uint32_t { idle = 0, running = 1, stopped = 3, dead = 4 };
 
 // The one door for a P's status: its holder's transitions, each from what it must have been. Read by anyone, as a hint.
 class p_status_word {

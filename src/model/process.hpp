@@ -18,6 +18,7 @@ namespace weft::rt {
 inline constexpr std::size_t gqueue_block_bytes = (sizes::global_block + 1) * sizeof(void*);
 
 struct exploration;  // sched/exploration.hpp
+struct sched_t;
 
 struct process {
   stack_arenas stacks;
@@ -32,6 +33,10 @@ struct process {
   void* qfree = nullptr;  // blocks of global queues at rest
   bool booted = false;    // the parts that need the system are set up
 
+  // Whether Ps can be taken from threads that are outside the runtime: 1; 2: this kernel cannot, or was told not to.
+  atomic<std::uint32_t> membarrier{0};
+  bool membarrier_ready() const { return membarrier.load(acquire) == 1; }
+
   mutex explore_lock;               // what follows, and the set of objects that it has touched
   exploration* explorer = nullptr;  // the one exploration of the process
 
@@ -41,6 +46,8 @@ struct process {
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};
+  mutex runtimes_lock;  // the list of them; before each sched.lock
+  sched_t* all_runtimes = nullptr;
   atomic<std::uint64_t> proxies_in_use{0};
 };
 

@@ -8,7 +8,7 @@
 #include "base/atomic.hpp"
 #include "base/knobs.hpp"
 #include "lock/mutex.hpp"
-#include "lock/note.hpp"
+#include "lock/doorbell.hpp"
 #include "model/gqueue.hpp"
 #include "model/m.hpp"
 #include "model/p.hpp"
@@ -19,6 +19,9 @@ namespace weft::rt {
 inline constexpr std::uint32_t attention_main_returned = 1;  // count goroutines: the last one out ends the runtime
 inline constexpr std::uint32_t attention_done = 2;           // no goroutine is left: Ms go home
 inline constexpr std::uint32_t attention_explore = 4;        // for ever, in an exploration: it decides who runs
+inline constexpr std::uint32_t attention_stop = 8;           // somebody stops the world: give the P up (sched/stop.hpp)
+inline constexpr std::uint32_t attention_main_exited = 16;   // by this_goroutine::exit: the last one out is a deadlock
+inline constexpr std::uint32_t attention_cancelled = 32;     // every goroutine is cancelled, and those that come
 
 struct exploration;  // sched/exploration.hpp
 
@@ -30,16 +33,23 @@ enum class new_work : std::uint8_t {
 };
 
 struct sched_t {
-  // ---- fixed after boot
-  std::uint32_t nprocs = 0;
+  // ---- changed while the world is stopped only. Without a P it is a hint: all of allp stays readable.
+  atomic<std::uint32_t> nprocs{0};
   new_work tell = new_work::nobody;
-  p* allp = nullptr;  // array of nprocs
+  p* allp = nullptr;               // room for max_procs; those up to nallp exist, those from nprocs on are dead
+  atomic<std::uint32_t> nallp{0};  // Ps that have ever been; their counters stay
+
+  // ---- fixed after boot
   std::uint32_t max_threads = 0;
   std::uint8_t default_stack_class = 0;
   std::uint64_t seed = 0;
   std::int64_t spin_ns = 0;
+  std::int64_t rest_ns = 0;  // 0: idle Ms do not end
   std::int64_t start_time = 0;
+  std::int64_t shutdown_timeout = 0;  // ns
   bool exit_with_main = false;
+  bool embedded = false;  // class runtime: it has no main, and its end is asked for
+  bool report_deadlock = false;
   exploration* explore = nullptr;  // who decides instead of the scheduler
   rt::knobs knobs;
 
@@ -57,10 +67,14 @@ struct sched_t {
   gqueue runq;         // the global queue
   m* midle = nullptr;  // idle Ms, last in first out
   std::uint32_t nmidle = 0;
+  std::uint32_t nmidlelocked = 0;  // Ms that wait for their locked goroutine to become runnable
   p* pidle = nullptr;  // idle Ps, last in first out
   m* allm = nullptr;
   std::uint32_t nm = 0;              // Ms that exist: ids given out, less those that could not start
   std::uint32_t mnext = 0;           // the next id
+  m* freem = nullptr;                // Ms that have ended before the runtime; their threads are still to be joined
+  m* to_start = nullptr;             // Ms whose threads sysmon is to start: whoever needs them is no model for a thread
+  m* wedged = nullptr;               // m0, when its goroutine has ended locked to it: not idle, and not gone
   std::int64_t no_thread_until = 0;  // the system refused a thread: not asked again before this time
   bool warned_no_thread = false;
 
@@ -69,17 +83,41 @@ struct sched_t {
   gstack gfree;
   atomic<std::uint32_t> ngfree{0};
 
+  // ---- stop-the-world (sched/stop.hpp)
+  mutex world_lock;                         // one stopper at a time; a thread that holds it has no P
+  atomic<std::uint32_t> stopwait{0};        // Ps still to be stopped; changed under lock
+  bool custom_procs = false;                // set by hand; else sysmon follows the machine
+  std::uint32_t procs_limit = 0;            // what was found last
+
+  // ---- goroutines that were started from outside (class runtime)
+  atomic<std::uint64_t> created_outside{0};
+  atomic<bool> ending{false};               // no more of them
+
   // ---- the end
   alignas(64) atomic<std::uint32_t> foreign{0};  // threads outside that are waking one of our goroutines
   atomic<std::uint32_t> live_ms{0};              // Ms that have not gone home; run() sleeps on it
 
+  atomic<std::uint32_t> sleepers{0};             // word on which goroutines in `sleep` wait: 1 when all are cancelled
+  std::int64_t main_ended = 0;                   // when main returned, or shutdown began; under lock
+  int main_status = 0;                           // what the process ends with if they do not end
+
   // ---- sysmon
-  note sysmon_note;
+  doorbell sysmon_bell;
   os::thread sysmon_thread;
   bool has_sysmon = false;
+  bool sysmon_waits = false;   // deep asleep: whoever takes the first P rings; under lock
+  bool sysmon_stop = false;    // under lock
+  sched_t* all_next = nullptr; // all runtimes of the process, under the_process.runtimes_lock
 
   // ---- what world::check has found
   char broken[200] = {};
 };
+
+inline std::uint32_t procs(const sched_t* rt) { return rt->nprocs.load(relaxed); }
+
+// Goroutines that have begun and not ended. `ended` first: the difference is never too small by one that is created
+// and ends in between, and a sum of zero is never one of a goroutine that was created meanwhile, because its creator
+// has not ended (or it came from outside, which the end waits for: sched_t::ending).
+std::uint64_t goroutines_alive(const sched_t* rt);
 
 }  // namespace weft::rt

@@ -18,6 +18,7 @@ enum class wait_result : std::uint8_t {
   woken,      // try again: the object may be free
   handed,     // what was waited for is yours
   timed_out,  // a timeout took the wait away
+  cancelled,  // its goroutine is to unwind
 };
 
 // What an object needs to know when somebody other than itself takes a waiter off its queue. Called under the
@@ -40,6 +41,7 @@ struct sudog {
   std::uint32_t ticket;
   wait_result result = wait_result::pending;
   bool queued = false;     // token: in a queue; changed under its lock only
+  bool cancellable = false;
   std::int64_t since = 0;  // when a mutex waiter began to wait
   taken_fn on_taken = nullptr;
 };

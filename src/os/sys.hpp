@@ -28,6 +28,7 @@ struct thread {
 // Starts fn(arg) on a new thread with every signal blocked but those of faults, and a small stack for g0. Returns errno.
 int thread_start(thread* out, void (*fn)(void*), void* arg);
 void thread_join(thread t);
+bool thread_try_join(thread t);  // false: it still runs
 std::uint64_t thread_id();  // the kernel's tid of the caller
 
 struct stack_bounds {
@@ -58,7 +59,8 @@ std::size_t mapping_limit();  // vm.max_map_count: `protect` costs two mappings 
 void* exception_globals();
 
 // Process facts.
-int cpu_count();                 // CPUs this process may use: affinity and cgroup quota, as Go 1.25
+int cpu_count();  // CPUs that the calling thread, and with it the process, may use: affinity and cgroup quota, as Go 1.25
+int process_threads();           // of the whole process; -1 when /proc does not say
 std::size_t main_stack_limit();  // RLIMIT_STACK; SIZE_MAX if unlimited
 std::uint64_t random_seed();
 bool shadow_stack_active();  // CET shadow stacks: a switch of stacks would fault

@@ -24,6 +24,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "os/cgroup.hpp"
@@ -196,6 +197,7 @@ int thread_start(thread* out, void (*fn)(void*), void* arg) {
 }
 
 void thread_join(thread t) { ::pthread_join(static_cast<pthread_t>(t.handle), nullptr); }
+bool thread_try_join(thread t) { return ::pthread_tryjoin_np(static_cast<pthread_t>(t.handle), nullptr) == 0; }
 
 std::uint64_t thread_id() { return static_cast<std::uint64_t>(system_call(SYS_gettid)); }
 
@@ -336,6 +338,26 @@ int cpu_count() {
   if (cpus <= 2) return cpus;  // no quota goes below that, and the files cost 60 us
   const int quota = cgroup_cpus("");
   return quota != 0 && quota < cpus ? quota : cpus;
+}
+
+int process_threads() {
+  char text[1024];
+  const long fd = system_call(SYS_openat, AT_FDCWD, as_argument("/proc/self/stat"), O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  const long n = system_call(SYS_read, fd, as_argument(text), sizeof text - 1);
+  system_call(SYS_close, fd);
+  if (n <= 0) return -1;
+  text[n] = '\0';
+  // pid (name) state ppid …: the name may hold anything, so fields are counted from its last parenthesis; 18 further on.
+  const char* at = std::strrchr(text, ')');
+  for (int field = 0; at != nullptr && field < 18; ++field) {
+    at = std::strchr(at, ' ');
+    if (at != nullptr) ++at;
+  }
+  if (at == nullptr || *at < '0' || *at > '9') return -1;
+  int threads = 0;
+  for (; *at >= '0' && *at <= '9'; ++at) threads = threads * 10 + (*at - '0');
+  return threads;
 }
 
 std::size_t main_stack_limit() {

@@ -17,18 +17,24 @@
 #include "base/print.hpp"
 #include "base/wires.hpp"
 #include "os/sys.hpp"
+#include "sched/cancel.hpp"
 #include "sched/countdown.hpp"
+#include "sched/deadlock.hpp"
 #include "sched/exploration.hpp"
 #include "sched/sched.hpp"
+#include "sched/stop.hpp"
 #include "sched/switch.hpp"
 #include "sched/world.hpp"
 #include "weft/error.hpp"
 #include "weft/options.hpp"
 #include "weft/run.hpp"
+#include "weft/runtime.hpp"
 
 namespace weft::rt {
 
 std::uint8_t checked_stack_class(std::size_t bytes);
+void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
+                     std::size_t stack_size, const void* pc);
 void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc);
 
 namespace {
@@ -68,6 +74,9 @@ void boot_process(const knobs& k) {
   os::fault_handler_install(on_fault);
   set_fatal_dump(wires.fatal_dump);
   previous_terminate.store(std::set_terminate(on_terminate), release);
+  // Cheap while the process has one thread, and 11 ms afterwards (LIMITS 5): once, and at the first runtime.
+  const bool usable = k.membarrier == 0 && os::membarrier_register() == 0;
+  the_process.membarrier.store(usable ? 1 : 2, release);
   the_process.booted = true;
 }
 
@@ -86,6 +95,24 @@ std::uint8_t main_stack_class() {
   return static_cast<std::uint8_t>(stack_class_for(bytes));
 }
 
+// The process's, when main has left no value and the others do not end (EX_SOFTWARE).
+constexpr int status_of_no_value = 70;
+
+// No goroutine is needed any more: those that are left are cancelled, and awaited.
+void begin_the_end(sched_t* rt, int status) {
+  {
+    mutex_guard guard(rt->lock);
+    rt->main_status = status;
+    rt->main_ended = os::now();
+  }
+  rt->attention.fetch_or(attention_main_returned, release);
+  const g* self = getg();
+  const std::uint64_t still_here = self != nullptr && self->rt == rt ? 1 : 0;
+  if (goroutines_alive(rt) == still_here) return;
+  cancel_all(rt, getg());
+  if (rt->has_sysmon) rt->sysmon_bell.ring();
+}
+
 struct main_entry {
   sched_t* rt;
   void (*body)(void*);
@@ -94,12 +121,16 @@ struct main_entry {
   void* result;
 
   void operator()() {
-    body(arg);
-    if (rt->exit_with_main) {
-      const int status = exit_status(result);
-      if (status != v0::detail::no_exit) os::exit_process(status);
+    try {
+      body(arg);
+    } catch (const v0::detail::goexit_unwind&) {
+      // The others go on; when none is left, nobody can ever return from run (Go's text for that).
+      rt->attention.fetch_or(attention_main_exited, release);
+      throw;
     }
-    rt->attention.fetch_or(attention_main_returned, release);
+    const int status = exit_status(result);
+    if (rt->exit_with_main && status != v0::detail::no_exit) os::exit_process(status);
+    begin_the_end(rt, status != v0::detail::no_exit ? status : status_of_no_value);
   }
 };
 
@@ -112,36 +143,43 @@ struct explored_main {
 // One runtime: what it is made of, and how it goes.
 class runtime {
  public:
-  runtime(const options& o, const knobs& k) {
-    rt_.nprocs = static_cast<std::uint32_t>(o.procs != 0 ? o.procs : os::cpu_count());
-    if (rt_.nprocs > sizes::max_procs) rt_.nprocs = sizes::max_procs;
-    if (rt_.nprocs != 1) rt_.tell = new_work::threads;
+  // whole: run's, with its thread as m0. embedded: class runtime's, whose threads are all its own.
+  enum purpose { whole, embedded, explored };
+
+  runtime(const options& o, const knobs& k, purpose kind) {
+    rt_.custom_procs = o.procs != 0;
+    std::uint32_t n = static_cast<std::uint32_t>(o.procs != 0 ? o.procs : os::cpu_count());
+    if (n > sizes::max_procs) n = sizes::max_procs;
+    rt_.procs_limit = n;
     rt_.max_threads = static_cast<std::uint32_t>(o.max_threads);
     rt_.default_stack_class = checked_stack_class(o.stack_size);
+    rt_.shutdown_timeout = o.shutdown_timeout.count();
     rt_.exit_with_main = o.on_main_return == main_return::exit;
+    rt_.embedded = kind == embedded;
+    rt_.report_deadlock = kind == whole && o.deadlock;
     rt_.knobs = k;
     rt_.seed = k.seed != 0 ? k.seed : os::random_seed();
     set_noise(k.noise, rt_.seed);
     rt_.spin_ns = static_cast<std::int64_t>(k.spin) * 1000;
+    rt_.rest_ns = static_cast<std::int64_t>(k.rest) * 1'000'000;
     rt_.start_time = os::now();
-    allp_bytes_ = sizeof(p) * rt_.nprocs;
     int err = 0;
-    void* memory = os::reserve(allp_bytes_, &err);
+    void* memory = os::reserve(allp_bytes, &err);
     if (memory == nullptr) refused(err, "the Ps");
     rt_.allp = static_cast<p*>(memory);
-    for (std::uint32_t i = rt_.nprocs; i-- > 0;) {
-      p* pp = ::new (static_cast<void*>(&rt_.allp[i])) p;
-      pp->id = i;
-      pp->rt = &rt_;
-      pp->q.set_solo(rt_.nprocs == 1);
-      if (i != 0) pidleput(&rt_, pp);
+    // As when gomaxprocs grows: stopped, and then started.
+    procresize(&rt_, n);
+    for (std::uint32_t i = n; i-- > 0;) {
+      rt_.allp[i].status.set(p_status::stopped, p_status::idle);
+      if (i != 0 || kind == embedded) pidleput(&rt_, &rt_.allp[i]);
     }
+    if (kind == embedded) return;
     {
       mutex_guard guard(rt_.lock);
       m0_ = allocm(&rt_);
     }
     if (m0_ == nullptr) {
-      os::unmap(rt_.allp, allp_bytes_);
+      os::unmap(rt_.allp, allp_bytes);
       refused(12, "an M");
     }
     acquirep(m0_, &rt_.allp[0]);
@@ -178,25 +216,58 @@ class runtime {
     launch(m0_, gp, &entry::ops, &m0_->g0, nullptr);
   }
 
-  void live() {
+  void open() {
     the_process.runtimes.fetch_add(1, relaxed);
-    if (rt_.knobs.schedtrace != 0) start_sysmon(&rt_);
-    mstart(m0_);
+    list_runtime(&rt_);
+    start_sysmon(&rt_);
+  }
+
+  // When every M is home, or about to be.
+  void close() {
     // order: rt.home
     wait_until_none(rt_.live_ms);
     if (rt_.has_sysmon) stop_sysmon(&rt_);
-    if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);
-  }
-
-  ~runtime() {
     // A thread outside may still be inside wakep for the last goroutine it readied.
     // order: rt.foreign
     wait_until_none(rt_.foreign);
+    unlist_runtime(&rt_);
+    if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);
+  }
+
+  void live() {
+    open();
+    mstart(m0_);
+    close();
+  }
+
+  // Class runtime: cancels and joins. Any number of times, from any thread outside.
+  void shut_down() {
+    if (!rt_.ending.exchange(true, seq_cst)) {
+      // Goroutines that are being started from outside are counted by now, or will be refused.
+      wait_until_none(rt_.foreign);  // order: rt.foreign
+      begin_the_end(&rt_, status_of_no_value);
+      end_if_last(&rt_);
+    }
+    for (std::uint32_t a; ((a = rt_.attention.load(acquire)) & attention_done) == 0;) os::futex_wait(&rt_.attention, a);
+    mutex_guard guard(closing_);
+    if (closed_) return;
+    close();
+    closed_ = true;
+  }
+
+  ~runtime() {
+    while (m* mp = rt_.freem) {
+      rt_.freem = mp->schedlink;
+      os::thread_join(mp->thread);
+      mutex_guard guard(the_process.lock);
+      mp->schedlink = the_process.mfree;
+      the_process.mfree = mp;
+    }
     for (m* mp = rt_.allm; mp != nullptr; mp = mp->alllink) {
       if (mp->thread.handle != 0) os::thread_join(mp->thread);
     }
     if constexpr (checked) world::check_at_end(&rt_);
-    for (std::uint32_t i = 0; i < rt_.nprocs; ++i) give_back(rt_.allp[i]);
+    for (std::uint32_t i = 0; i < rt_.nallp.load(relaxed); ++i) give_back(rt_.allp[i]);
     rt_.runq.drop();
     give_back_gs();
     mutex_guard guard(the_process.lock);
@@ -205,10 +276,12 @@ class runtime {
       mp->schedlink = the_process.mfree;
       the_process.mfree = mp;
     }
-    os::unmap(rt_.allp, allp_bytes_);
+    os::unmap(rt_.allp, allp_bytes);
   }
 
  private:
+  static constexpr std::size_t allp_bytes = sizeof(p) * sizes::max_procs;
+
   [[noreturn]] static void refused(int err, const char* what) {
     throw std::system_error(err, std::generic_category(), std::string("weft: no memory for ") + what);
   }
@@ -245,7 +318,8 @@ class runtime {
 
   sched_t rt_;
   m* m0_ = nullptr;
-  std::size_t allp_bytes_ = 0;
+  mutex closing_;
+  bool closed_ = false;
 
  public:
   sched_t* sched() { return &rt_; }
@@ -258,9 +332,22 @@ void check_options(const options& o) {
   }
   if (o.max_threads < 1) throw error(bad_value("max_threads", o.max_threads, "1 or more"));
   checked_stack_class(o.stack_size);
+  if (o.shutdown_timeout.count() < 0) {
+    throw error(bad_value("shutdown_timeout", o.shutdown_timeout.count(), "0 or more nanoseconds"));
+  }
   if (o.on_main_return != main_return::cancel && o.on_main_return != main_return::exit) {
     throw error(bad_value("on_main_return", static_cast<int>(o.on_main_return), "main_return::cancel or ::exit"));
   }
+}
+
+// Checks the options, reads the knobs, and sets up what the process needs.
+knobs booted(const options& o) {
+  check_options(o);
+  knobs k;
+  char message[1000];
+  if (!parse_knobs(std::getenv("WEFT_DEBUG"), &k, message, sizeof message)) throw error(message);
+  boot_process(k);
+  return k;
 }
 
 // Destroys what is left of exceptions that the goroutine had caught when it was given up.
@@ -277,7 +364,7 @@ explored_runtime::explored_runtime(exploration* by) : main_class_(main_stack_cla
   check_options(o);
   knobs k;
   boot_process(k);
-  auto* r = new runtime(o, k);
+  auto* r = new runtime(o, k, runtime::explored);
   runtime_ = r;
   m_ = r->first_m();
   the_process.runtimes.fetch_add(1, relaxed);
@@ -397,14 +484,36 @@ void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_statu
     }
     throw error("weft::run called inside a goroutine: a runtime is running on this thread");
   }
-  check_options(o);
-  knobs k;
-  char message[1000];
-  if (!parse_knobs(std::getenv("WEFT_DEBUG"), &k, message, sizeof message)) throw error(message);
-  boot_process(k);
-  rt::runtime r(o, k);
+  rt::runtime r(o, booted(o), rt::runtime::whole);
   r.start_main({r.sched(), body, arg, exit_status, result});
   r.live();
+}
+
+void* runtime_open(const options& o) {
+  auto* r = new rt::runtime(o, rt::booted(o), rt::runtime::embedded);
+  r->open();
+  return r;
+}
+
+void runtime_go(void* r, const entry_ops* ops, void* from, text name, std::size_t stack_size) {
+  rt::sched_t* rt = static_cast<rt::runtime*>(r)->sched();
+  rt::newproc_outside(rt, ops, from, name, stack_size, __builtin_return_address(0));
+}
+
+void runtime_shutdown(void* r) {
+  auto* of = static_cast<rt::runtime*>(r);
+  const rt::g* self = rt::getg();
+  if (self != nullptr && self->rt == of->sched()) {
+    throw error("weft::runtime::shutdown called inside a goroutine of that runtime: it would wait for itself");
+  }
+  // A goroutine of another runtime gives its P to others meanwhile.
+  blocking_scope outside;
+  of->shut_down();
+}
+
+void runtime_close(void* r) noexcept {
+  runtime_shutdown(r);
+  delete static_cast<rt::runtime*>(r);
 }
 
 }  // namespace detail

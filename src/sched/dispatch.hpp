@@ -33,7 +33,7 @@ inline void begin_run(m* mp, g* gp, bool inherit) {
 inline void wakep_from_p(p* pp) {
   noise(noise_at::submitted);
   // The only P is the caller's: there is none to wake a thread for.
-  if (pp->rt->nprocs != 1) wakep(pp->rt);
+  if (procs(pp->rt) != 1) wakep(pp->rt);
 }
 
 // A goroutine that was made or readied by this M's is the next one of its P (A5).
@@ -90,13 +90,12 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
 // The next one of this P, or null when schedule() must look, or decide.
 [[gnu::always_inline]] inline g* pick_local(m* mp, bool& inherit) {
   p* pp = mp->p;
-  sched_t* rt = mp->rt;
-  if (rt->attention.load(relaxed) != 0) [[unlikely]]
+  if (mp->attention->load(relaxed) != 0) [[unlikely]]
     return nullptr;
-  if (pp->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) [[unlikely]]
+  if (pp->tick_mod == 0 && mp->rt->runq_size.load(relaxed) != 0) [[unlikely]]
     return nullptr;
   g* gp = runqget(pp, inherit);
-  if (gp != nullptr && (gp->flags & g_tied) != 0) [[unlikely]] {
+  if (gp != nullptr && (gp->flags & g_bound) != 0) [[unlikely]] {
     mp->picked = gp;
     return nullptr;
   }

@@ -6,6 +6,7 @@
 #include "sched/dispatch.hpp"
 #include "sched/revoke.hpp"
 #include "sched/sched.hpp"
+#include "sched/stop.hpp"
 #include "weft/go.hpp"
 
 namespace weft::rt {
@@ -25,7 +26,10 @@ void rejoin(g* gp, m* mp) {
     // Under the same lock as R3 and what follows it: a revoker that has just won has taken the P off by now.
     mutex_guard guard(rt->lock);
     if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
-    if (mp->oldp != nullptr && mp->choose.settled(site::old_p, 2) == 0 && pidletake(rt, mp->oldp)) {
+    if (mp->nextp != nullptr) {  // a stopper, who has given itself one
+      pp = mp->nextp;
+      mp->nextp = nullptr;
+    } else if (mp->oldp != nullptr && mp->choose.settled(site::old_p, 2) == 0 && pidletake(rt, mp->oldp)) {
       pp = mp->oldp;
     } else {
       pp = pidleget(rt);
@@ -33,7 +37,7 @@ void rejoin(g* gp, m* mp) {
     gp->status.set(status::detached, status::runnable);
     if (pp == nullptr) {
       // No P is idle, so every P is held or on its way to an M, and looks at the global queue under this lock
-      // before it goes idle: gp is found.
+      // before it goes idle; or it is stopped, and whoever starts the world looks there. So gp is found.
       gp->tied = mp;
       gp->flags |= g_tied;
       globrunqput(rt, gp);
@@ -48,7 +52,7 @@ void rejoin(g* gp, m* mp) {
     pp = mp->nextp;
     mp->nextp = nullptr;
     gp->flags &= static_cast<std::uint8_t>(~g_tied);
-    gp->tied = nullptr;
+    if (mp->lockedg == nullptr) gp->tied = nullptr;
   }
   mp->oldp = nullptr;
   acquirep(mp, pp);
@@ -69,7 +73,10 @@ m* enter_slow(g* gp, op what, const void* object) {
         // A revoker is between R1 and R3. It will find in_runtime == 1 if it comes after E1; the CAS settles it
         // either way: if it fails, the P is gone.
         const std::uint32_t none = (word & ~revoke_state) | revoke_none;
-        if (mp->revoke.compare_exchange_strong(word, none, acq_rel, relaxed)) return mp;
+        if (mp->revoke.compare_exchange_strong(word, none, acq_rel, relaxed)) {
+          if ((gp->rt->attention.load(relaxed) & attention_stop) != 0 && stop_at_door(gp, mp, true)) rejoin(gp, mp);
+          return mp;
+        }
         break;
       }
       case revoke_explore: gp->rt->explore->point(gp->rt->explore, gp, what, object); return mp;

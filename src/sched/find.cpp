@@ -6,6 +6,7 @@
 #include "sched/dispatch.hpp"
 #include "sched/exploration.hpp"
 #include "sched/sched.hpp"
+#include "sched/stop.hpp"
 
 namespace weft::rt {
 namespace {
@@ -34,7 +35,7 @@ void become_spinning(m* mp) {
 g* spin_for_work(m* mp) {
   sched_t* rt = mp->rt;
   if (g* gp = steal_work(mp)) return gp;
-  if (rt->spin_ns == 0 || rt->nprocs == 1) return nullptr;
+  if (rt->spin_ns == 0 || procs(rt) == 1) return nullptr;
   const std::int64_t end = os::now() + rt->spin_ns;
   for (std::uint32_t round = 0; round < sizes::spin_rounds; ++round) {
     for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
@@ -52,7 +53,7 @@ bool look_again(m* mp) {
     mutex_guard guard(rt->lock);
     found = !rt->runq.empty();
   }
-  for (std::uint32_t i = 0; !found && i < rt->nprocs; ++i) found = !rt->allp[i].q.empty();
+  for (std::uint32_t i = 0; !found && i < procs(rt); ++i) found = !rt->allp[i].q.empty();
   if (!found) return false;
   p* pp = nullptr;
   {
@@ -71,7 +72,7 @@ bool look_again(m* mp) {
 bool work_visible(m* mp) {
   sched_t* rt = mp->rt;
   if (rt->runq_size.load(relaxed) != 0 || rt->attention.load(relaxed) != 0) return true;
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) {
+  for (std::uint32_t i = 0; i < procs(rt); ++i) {
     if (&rt->allp[i] != mp->p && !rt->allp[i].q.empty()) return true;
   }
   return false;
@@ -82,7 +83,7 @@ g* globrunqget_batch(m* mp) {
   sched_t* rt = mp->rt;
   const std::uint32_t size = rt->runq.size();
   if (size == 0) return nullptr;
-  std::uint32_t n = size / rt->nprocs + 1;
+  std::uint32_t n = size / procs(rt) + 1;
   if (n > size) n = size;
   if (n > sizes::runq / 2) n = sizes::runq / 2;
   n -= mp->choose.settled(site::global_batch, n);
@@ -107,6 +108,11 @@ g* find_runnable(m* mp, bool& inherit) {
         }
         return nullptr;
       }
+      if ((rt->attention.load(relaxed) & attention_stop) != 0 && stop_here(mp)) {
+        stopm(mp);
+        if (mp->exiting) return nullptr;
+        continue;
+      }
     }
     if (mp->p == nullptr) fatal("sched: find_runnable without a P");
 
@@ -129,7 +135,7 @@ g* find_runnable(m* mp, bool& inherit) {
     // (A look at the netpoller without blocking comes here.)
 
     // Not more spinners than half of the busy Ps: more would burn CPU for little parallelism.
-    const std::uint32_t busy = rt->nprocs - rt->npidle.load(relaxed);
+    const std::uint32_t busy = procs(rt) - rt->npidle.load(relaxed);
     if (mp->spinning || (2 * rt->nmspinning.load(relaxed) < busy && mp->choose.settled(site::spin, 2) == 0)) {
       if (!mp->spinning) become_spinning(mp);
       if (g* gp = spin_for_work(mp)) return gp;
@@ -138,7 +144,8 @@ g* find_runnable(m* mp, bool& inherit) {
 
     // Nothing anywhere: the P is given up, under the lock that guards the global queue and needspinning.
     rt->lock.lock();
-    if (rt->attention.load(relaxed) != 0) [[unlikely]] {
+    if ((rt->attention.load(relaxed) & (attention_main_returned | attention_main_exited | attention_done)) != 0)
+        [[unlikely]] {
       rt->lock.unlock();
       if (ended(rt) || end_if_last(rt)) continue;  // order: rt.last
       rt->lock.lock();
@@ -165,7 +172,8 @@ g* find_runnable(m* mp, bool& inherit) {
 
     // (One M without work blocks in the netpoller here, until the next timer.)
 
-    stopm(mp);  // with a P, or at the end of the runtime
+    stopm(mp);  // with a P, or at the end of the runtime, or this M's
+    if (mp->exiting) return nullptr;
   }
 }
 

@@ -6,15 +6,18 @@
 //
 // On whose stack the stack is freed: on the next one's. The goroutine is dead and its g may live again
 // elsewhere, but these frames still run; so the stack is handed over to the other side of the switch.
+#include <climits>
 #include <cstdlib>
 
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "base/print.hpp"
+#include "base/wires.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
+#include "weft/error.hpp"
 
 namespace weft::rt {
 namespace {
@@ -53,13 +56,32 @@ stack* stack_get(p* pp, int size_class) {
 
 void free_stack_after(m* mp, g*, void* st) { free_stack(mp->p, static_cast<stack*>(st)); }
 
-// The closure, as user code: outside the runtime.
+// The closure, as user code: outside the runtime. Cancellation and this_goroutine::exit unwind to here; by type and
+// never `...`, so that the search for a handler of any other exception finds none, and terminates with its frames there.
 m* run_closure(g* gp) {
   const v0::detail::entry_ops* ops = gp->entry;
   gp->entry = nullptr;
   door_out(gp->m);
-  ops->run(gp->closure);
+  try {
+    ops->run(gp->closure);
+  } catch (const v0::cancelled&) {
+  } catch (const v0::detail::goexit_unwind&) {
+  }
   return door_in(gp, op::end);
+}
+
+// What is rare about a goroutine that ends.
+[[gnu::noinline, gnu::cold]] void bury_rest(m* mp, g* gp) {
+  if ((gp->flags & g_named) != 0) {
+    std::free(gp->name);
+    gp->name = nullptr;
+  }
+  // It leaves the thread as it was when it was locked, in a state that nobody knows: the thread ends with it.
+  if ((gp->flags & g_locked) != 0) {
+    mp->lockedg = nullptr;
+    mp->exiting = true;
+    gp->tied = nullptr;
+  }
 }
 
 // gp is over. Its g can be reused from here on, by this P first.
@@ -69,10 +91,8 @@ stack* bury(m* mp, g* gp) {
   gp->m = nullptr;
   gp->stack = nullptr;
   mp->curg = nullptr;
-  if ((gp->flags & g_named) != 0) [[unlikely]] {
-    std::free(gp->name);
-    gp->name = nullptr;
-  }
+  if (gp->flags != 0) [[unlikely]]
+    bury_rest(mp, gp);
   gp->flags = 0;
   p* pp = mp->p;
   pp->ended.store(pp->ended.load(relaxed) + 1, release);  // order: rt.last
@@ -120,29 +140,49 @@ void free_stack(p* pp, stack* st) {
   pp->nstacks[c] -= sizes::stack_cache[c] / 2;
 }
 
-// Main has returned. The last goroutine to end ends the runtime.
+std::uint64_t goroutines_alive(const sched_t* rt) {
+  const std::uint32_t n = rt->nallp.load(acquire);
+  std::uint64_t ended = 0;
+  std::uint64_t created = 0;
+  for (std::uint32_t i = 0; i < n; ++i) ended += rt->allp[i].ended.load(acquire);
+  created += rt->created_outside.load(acquire);
+  for (std::uint32_t i = 0; i < n; ++i) created += rt->allp[i].created.load(acquire);
+  return created - ended;
+}
+
+// Main has called this_goroutine::exit, and now there is nobody who could ever return from run.
+[[noreturn]] static void no_goroutines() {
+  wires.deadlock("no goroutines (main called runtime.Goexit) - deadlock!");
+  os::exit_process(2);
+}
+
+// Main has returned, or the end was asked for. The last goroutine to end ends the runtime.
 //
 // A goroutine that ends counts itself and looks at `attention`, without a barrier in between: it may miss that
 // main has just returned, while main misses its count. So each M looks once more when it has nothing to run,
 // under sched.lock, where whoever comes last sees both (FAULTS 1 in another coat).
-// `ended` is read before `created`: a sum of zero is never one of a goroutine that was created meanwhile,
-// because its creator has not ended.
 // order: rt.last (bury, find_runnable)
 bool end_if_last(sched_t* rt) {
   if (rt->explore != nullptr) return false;  // it knows by itself, and the runtime stays
-  std::uint64_t ended = 0;
-  std::uint64_t created = 0;
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) ended += rt->allp[i].ended.load(acquire);
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) created += rt->allp[i].created.load(acquire);
-  if (created != ended) return false;
+  const std::uint32_t why = rt->attention.load(acquire);
+  if ((why & (attention_main_returned | attention_main_exited)) == 0) return false;
+  if (goroutines_alive(rt) != 0) return false;
+  if ((why & attention_main_returned) == 0) no_goroutines();
   noise(noise_at::last_out);
   m* idle = nullptr;
   {
     mutex_guard guard(rt->lock);
     rt->attention.fetch_or(attention_done, release);
+    os::futex_wake(&rt->attention, INT_MAX);  // whoever has called shutdown
     idle = rt->midle;
     rt->midle = nullptr;
     rt->nmidle = 0;
+    if (rt->wedged != nullptr) {
+      rt->wedged->idle_locked = false;
+      --rt->nmidlelocked;
+      rt->wedged->park.wakeup();
+      rt->wedged = nullptr;
+    }
   }
   while (idle != nullptr) {
     m* next = idle->schedlink;

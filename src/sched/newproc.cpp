@@ -8,6 +8,7 @@
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "base/print.hpp"
+#include "sched/countdown.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
 #include "sched/sched.hpp"
@@ -133,6 +134,79 @@ void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, co
   launch_inline(mp, gp, ops, creator, pc);
 }
 
+// A copy of the name, or null for none.
+static char* copy_name(v0::detail::text name) {
+  if (name.size == 0) [[likely]]
+    return nullptr;
+  const std::size_t n = name.size < max_name ? name.size : max_name;
+  char* copy = static_cast<char*>(std::malloc(n + 1));
+  if (copy == nullptr) throw std::bad_alloc();
+  std::memcpy(copy, name.data, n);
+  copy[n] = '\0';
+  return copy;
+}
+
+// A dead g for somebody without a P.
+static g* gfget_outside(sched_t* rt) {
+  g* gp = nullptr;
+  {
+    mutex_guard guard(the_process.lock);
+    gp = the_process.gfree;
+    if (gp != nullptr) the_process.gfree = gp->schedlink;
+  }
+  void* memory = nullptr;
+  if (gp == nullptr && the_process.gs.fresh(&memory, 1) != 0) gp = static_cast<g*>(memory);
+  if (gp != nullptr) gp->rt = rt;
+  return gp;
+}
+
+// From a plain thread, or a goroutine of another runtime. `foreign` keeps the end away until the goroutine is counted:
+// whoever ends the runtime refuses new ones first, then waits for zero (boot.cpp, shut_down).
+void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
+                     std::size_t stack_size, const void* pc) {
+  const std::uint8_t stack_class =
+      stack_size == v0::detail::default_stack ? rt->default_stack_class : checked_stack_class(stack_size);
+  char* copy = copy_name(name);
+  const g* self = getg();
+  struct announced {
+    sched_t* rt;
+    explicit announced(sched_t* of) : rt(of) { rt->foreign.fetch_add(1, seq_cst); }  // order: rt.foreign
+    ~announced() { leave(rt->foreign); }                                             // order: rt.foreign
+  } here(rt);
+  if (rt->ending.load(seq_cst)) {
+    std::free(copy);
+    throw v0::error("weft::runtime::go after shutdown: nobody would run the goroutine");
+  }
+  g* gp = gfget_outside(rt);
+  if (gp == nullptr) {
+    std::free(copy);
+    throw std::bad_alloc();
+  }
+  try {
+    ops->construct(gp->closure, from);
+  } catch (...) {
+    std::free(copy);
+    mutex_guard guard(the_process.lock);
+    gp->schedlink = the_process.gfree;
+    the_process.gfree = gp;
+    throw;
+  }
+  take_name(gp, copy);
+  gp->stack_class = stack_class;
+  gp->entry = ops;
+  gp->gopc = pc;
+  gp->parent_goid = self != nullptr ? self->goid : 0;
+  gp->goid = the_process.goidgen.fetch_add(1, relaxed) + 1;
+  gp->status.born();
+  rt->created_outside.fetch_add(1, relaxed);
+  {
+    mutex_guard guard(rt->lock);
+    globrunqput(rt, gp);
+  }
+  noise(noise_at::submitted);
+  wakep(rt);
+}
+
 }  // namespace weft::rt
 
 namespace weft {
@@ -148,14 +222,7 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
   const void* pc = __builtin_return_address(0);
   const std::uint8_t stack_class =
       stack_size == default_stack ? me->rt->default_stack_class : checked_stack_class(stack_size);
-  char* copy = nullptr;
-  if (name.size != 0) [[unlikely]] {
-    const std::size_t n = name.size < max_name ? name.size : max_name;
-    copy = static_cast<char*>(std::malloc(n + 1));
-    if (copy == nullptr) throw std::bad_alloc();
-    std::memcpy(copy, name.data, n);
-    copy[n] = '\0';
-  }
+  char* copy = copy_name(name);
   g* gp;
   if (ops->trivial) [[likely]] {
     enter inside(me, op::go);

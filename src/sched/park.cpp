@@ -154,6 +154,18 @@ void caller::wait_as_thread(sema_bucket& b, g* proxy, wait_reason why) {
   proxy->status.set(status::runnable, status::running);
 }
 
+bool take_locked(g* gp, wait_result why, glist& others) {
+  noise(noise_at::scan_locked);
+  sudog* sg = gp->waiting;
+  sema_bucket& b = the_process.semas.bucket(sg->addr);
+  mutex_guard guard(b.lock);
+  if (!sg->queued) return false;
+  b.remove(sg);
+  sg->result = why;
+  if (sg->on_taken != nullptr) sg->on_taken(sg, others);
+  return true;
+}
+
 bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
   // Locked, gp stays waiting: its sudog, its frame and the object it waits on stay alive, also when somebody
   // else has taken the sudog already and only waits for the lock to ready gp.
@@ -162,20 +174,8 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
     gp->status.unlock_waiting();
     return false;
   }
-  noise(noise_at::scan_locked);
-  sudog* sg = gp->waiting;
-  sema_bucket& b = the_process.semas.bucket(sg->addr);
-  bool mine = false;
   glist others;
-  {
-    mutex_guard guard(b.lock);
-    if (sg->queued) {
-      mine = true;
-      b.remove(sg);
-      sg->result = why;
-      if (sg->on_taken != nullptr) sg->on_taken(sg, others);
-    }
-  }
+  const bool mine = take_locked(gp, why, others);
   gp->status.unlock_waiting();
   if (mine) ready(self, gp);
   ready_all(self, others);

@@ -20,6 +20,7 @@
 #include "model/process.hpp"
 #include "model/sematable.hpp"
 #include "model/sudog.hpp"
+#include "sched/cancel.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
 
@@ -85,14 +86,18 @@ class caller {
     if (proxy_ == nullptr) proxy_ = proxy_get();
     return proxy_;
   }
+  // A cancelled goroutine that is about to wait: it unwinds instead.
+  bool cancelled() const { return self_ != nullptr && is_cancelled(self_) && may_unwind(self_); }  // order: cancel.stop
   // A random number for the semaphore table. Plain threads have no generator; their stack's address does,
   // because only the balance of the treap depends on it.
   std::uint32_t ticket();
 
   // Waits in bucket b, which the caller has locked and in which sg is queued; returns with the bucket
   // unlocked when somebody has taken sg off.
-  void wait(sema_bucket& b, sudog& sg, wait_reason why) {
+  // `cancellable`: the wait may end with wait_result::cancelled; the caller has looked at cancelled() before it queued.
+  void wait(sema_bucket& b, sudog& sg, wait_reason why, bool cancellable = false) {
     g* gp = sg.gp;
+    sg.cancellable = cancellable && self_ != nullptr && may_unwind(self_);
     gp->waiting = &sg;
     ++gp->wait_seq;
     if (self_ != nullptr) [[likely]] {
@@ -110,6 +115,10 @@ class caller {
   g* self_;
   g* proxy_ = nullptr;
 };
+
+// Takes the wait of gp, whose status the caller has locked, off its queue, if nobody else has. `ready` gets whoever can go
+// on because of that. True: the caller readies gp, once it has unlocked the status.
+bool take_locked(g* gp, wait_result why, glist& ready);
 
 // The third kind of taker beside releasers: a timeout or cancellation. Takes the wait that gp was in when its
 // goid and wait_seq were read, if it still is; the waiter returns with `why`. True: it was taken.

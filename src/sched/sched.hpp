@@ -38,7 +38,9 @@ void resetspinning(m* mp);
 void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
 void handoffp(p* pp);                            // the holder cannot run goroutines any more
 void stopm(m* mp);                               // sleeps until somebody gives this M a P
-void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is tied to
+void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is bound to
+void stoplockedm(m* mp);                         // sleeps until mp's locked goroutine can go on, with a P
+void start_waiting_ms(sched_t* rt);              // those that startm has left to sysmon
 void acquirep(m* mp, p* pp);
 p* releasep(m* mp);
 void pidleput(sched_t* rt, p* pp);   // under sched.lock
@@ -52,9 +54,11 @@ void mstart(m* mp);      // the life of an M; returns when the runtime has ended
 int newm(m* mp);         // starts its thread; else errno, and the m is gone
 void minit(m* mp);       // the calling thread becomes mp's
 void unminit(m* mp);
+void mexit(m* mp);              // on g0: an M that ends before its runtime; its thread is on its way home
+bool reap_ms(sched_t* rt);      // joins the threads of such; false: some are not gone yet
 
 // ---- goexit.cpp
-bool end_if_last(sched_t* rt);  // main has returned: was this the last goroutine?
+bool end_if_last(sched_t* rt);  // main has returned, or the end was asked for: was this the last goroutine?
 
 // ---- stacks and gs (newproc.cpp, goexit.cpp)
 void bind_stack(m* mp, g* gp);  // a stack for the first run

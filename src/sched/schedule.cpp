@@ -27,6 +27,7 @@ void execute(m* mp, g* gp, bool inherit) {
 
 // The M goes home: back into mstart, on this stack, over the frames of schedule, which have nothing to destroy.
 [[noreturn]] void go_home(m* mp) {
+  if (mp->exiting) mexit(mp);
   if (mp->p != nullptr) releasep(mp);
 #ifdef WEFT_ASAN
   __asan_handle_no_return();
@@ -39,11 +40,18 @@ void execute(m* mp, g* gp, bool inherit) {
 WEFT_UNINSTRUMENTED void schedule(void* arg) {
   m* mp = static_cast<m*>(arg);
   for (;;) {
+    if (mp->lockedg != nullptr) [[unlikely]] {
+      stoplockedm(mp);
+      execute(mp, mp->lockedg, false);
+      continue;
+    }
+    if (mp->exiting) [[unlikely]]
+      go_home(mp);
     bool inherit = false;
     g* gp = find_runnable(mp, inherit);
     if (gp == nullptr) go_home(mp);
     if (mp->spinning) resetspinning(mp);
-    if ((gp->flags & g_tied) != 0) {
+    if ((gp->flags & g_bound) != 0) {
       startlockedm(mp, gp);
       continue;
     }

@@ -4,6 +4,7 @@
 #include "os/sys.hpp"
 #include "sched/enter.hpp"
 #include "sched/sched.hpp"
+#include "sched/stop.hpp"
 #include "weft/debug.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
@@ -21,19 +22,31 @@ rt::sched_t* runtime_of_caller(const char* call) {
 
 }  // namespace
 
-// `ended` first: the difference is never too small by a goroutine that is created and ends in between.
 int num_goroutine() {
   const rt::sched_t* rt = runtime_of_caller("weft::num_goroutine");
   // Who asks sees what others do: they may come in between.
   if (rt->explore != nullptr) rt::enter inside(rt::getg(), rt::op::point);
-  std::uint64_t ended = 0;
-  std::uint64_t created = 0;
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) ended += rt->allp[i].ended.load(rt::acquire);
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) created += rt->allp[i].created.load(rt::acquire);
-  return static_cast<int>(created - ended);
+  return static_cast<int>(rt::goroutines_alive(rt));
 }
 
 int num_cpu() { return rt::os::cpu_count(); }
+
+int gomaxprocs(int n) {
+  rt::sched_t* rt = runtime_of_caller("weft::gomaxprocs");
+  if (n > static_cast<int>(rt::sizes::max_procs)) {
+    throw error("weft::gomaxprocs " + std::to_string(n) + ": must be 1 to " + std::to_string(rt::sizes::max_procs) +
+                ", or less than 1 to ask");
+  }
+  // One thread decides who runs in an exploration, whatever the number; the program sees what it has set.
+  if (rt->explore != nullptr) {
+    rt::enter inside(rt::getg(), rt::op::point);
+    const std::uint32_t old = rt->procs_limit;
+    if (n >= 1) rt->procs_limit = static_cast<std::uint32_t>(n);
+    return static_cast<int>(old);
+  }
+  if (n < 1) return static_cast<int>(rt::procs(rt));
+  return static_cast<int>(rt::set_procs(rt, rt::getg(), static_cast<std::uint32_t>(n), true));
+}
 
 namespace this_goroutine {
 
@@ -54,13 +67,14 @@ namespace debug {
 runtime_stats stats() {
   rt::sched_t* rt = runtime_of_caller("weft::debug::stats");
   runtime_stats s{};
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) {
+  s.goroutines_created = rt->created_outside.load(rt::relaxed);
+  for (std::uint32_t i = 0; i < rt->nallp.load(rt::acquire); ++i) {
     s.goroutines_created += rt->allp[i].created.load(rt::relaxed);
     s.steals += rt->allp[i].steals.load(rt::relaxed);
   }
   rt::enter inside(rt::getg(), rt::op::point);
   rt::mutex_guard guard(rt->lock);
-  s.threads = rt->nm;
+  s.threads = rt->mnext;
   return s;
 }
 

@@ -40,7 +40,7 @@ bool steal_step_is_good(std::uint32_t step, std::uint32_t n) { return gcd(step, 
 
 g* steal_work(m* mp) {
   sched_t* rt = mp->rt;
-  const std::uint32_t n = rt->nprocs;
+  const std::uint32_t n = procs(rt);
   if (n == 1) return nullptr;
   for (std::uint32_t pass = 0; pass < sizes::steal_passes; ++pass) {
     const bool last = pass == sizes::steal_passes - 1;

@@ -1,43 +1,191 @@
-// sysmon: a thread without a P that watches. For now it has one duty, the schedtrace line, and exists only
-// while that is asked for; taking Ps back from goroutines that block or spin is its next.
+// sysmon: a thread without a P that watches (GO-BEHAVIOUR A14). It is as the runtime found the world when it began, so it
+// also starts the threads that a goroutine's own thread, or one that is not ours, must not clone (Go's template thread).
+//
+// What   each round: starts the Ms that wait for a thread, joins those that have ended, tells the coarse clock the time;
+//        and when it is due: a line of schedtrace, a look at how many CPUs there are, at who is awaited after main's end, at
+//        whether anybody will ever run again. (Taking Ps back from goroutines that do not come back is to be its next.)
+// When   every 10 ms while a P is busy or was a moment ago; deep asleep when all are idle, until the first is taken up
+//        again (pidletake rings), or somebody rings for work of the kinds above. An idle process wakes nobody.
+// Without it (the system refuses the thread) all goes on, but for what it would have done; one line says so.
+#include <algorithm>
+
 #include "base/check.hpp"
 #include "base/print.hpp"
+#include "base/wires.hpp"
+#include "model/process.hpp"
 #include "os/sys.hpp"
+#include "sched/countdown.hpp"
+#include "sched/deadlock.hpp"
 #include "sched/sched.hpp"
+#include "sched/stop.hpp"
 
 namespace weft::rt {
 namespace {
 
+constexpr std::int64_t ms = 1'000'000;
+constexpr std::int64_t never = INT64_MAX;
+constexpr std::int64_t round_ns = 10 * ms;
+constexpr std::uint32_t rounds_awake = 5;         // after the last P went idle
+constexpr std::int64_t join_again_ns = 1 * ms;    // a thread that has said goodbye is about to be gone
+constexpr std::int64_t procs_period_ns = 1000 * ms;
+constexpr std::int64_t awaited_after_ns = 1000 * ms;
+
+class watch {
+ public:
+  explicit watch(sched_t* rt) : rt_(rt), trace_due_(rt->start_time), procs_due_(rt->start_time + procs_period_ns) {}
+
+  void run() {
+    for (;;) {
+      const std::uint32_t seen = rt_->sysmon_bell.read();
+      start_waiting_ms(rt_);
+      const bool joined = reap_ms(rt_);
+      now_ = refresh_coarse_now();
+      wake_at_ = never;
+      if (!joined) until(now_ + join_again_ns);
+      schedtrace();
+      follow_procs();
+      await_goroutines();
+      if (!look_at_ps()) return;
+      const std::int64_t left = wake_at_ == never ? -1 : std::max<std::int64_t>(wake_at_ - os::now(), 0);
+      if (left != 0) rt_->sysmon_bell.wait(seen, left);
+    }
+  }
+
+ private:
+  void until(std::int64_t when) { wake_at_ = std::min(wake_at_, when); }
+
+  void schedtrace() {
+    const auto period = static_cast<std::int64_t>(rt_->knobs.schedtrace) * ms;
+    if (period == 0) return;
+    if (now_ >= trace_due_) {
+      print_schedtrace(rt_);
+      trace_due_ = std::max(trace_due_ + period, now_);
+    }
+    until(trace_due_);
+  }
+
+  // The machine may give and take CPUs while we run (GO-BEHAVIOUR A16). Once a second at most, and not while all is idle.
+  void follow_procs() {
+    if (now_ < procs_due_) return;
+    procs_due_ = now_ + procs_period_ns;
+    {
+      mutex_guard guard(rt_->lock);
+      if (rt_->custom_procs) return;
+    }
+    const auto n = std::min(static_cast<std::uint32_t>(os::cpu_count()), sizes::max_procs);
+    if (n == rt_->procs_limit) return;
+    rt_->procs_limit = n;
+    // The runtime must not end meanwhile; if it has, nothing is stopped.
+    rt_->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
+    set_procs(rt_, nullptr, n, false);
+    leave(rt_->foreign);  // order: rt.foreign
+  }
+
+  // After main's end: a line after a second; when patience ends, the process does.
+  void await_goroutines() {
+    std::int64_t ended = 0;
+    {
+      mutex_guard guard(rt_->lock);
+      if ((rt_->attention.load(relaxed) & attention_done) != 0) return;
+      ended = rt_->main_ended;
+    }
+    if (ended == 0) return;
+    const std::int64_t patience =
+        ended > never - rt_->shutdown_timeout ? never : ended + rt_->shutdown_timeout;
+    if (now_ >= patience) {
+      wires.awaited(rt_, true);
+      if (rt_->embedded) os::abort_process();
+      os::exit_process(rt_->main_status);
+    }
+    until(patience);
+    if (told_) return;
+    if (now_ >= ended + awaited_after_ns) {
+      told_ = true;
+      wires.awaited(rt_, false);
+    } else {
+      until(ended + awaited_after_ns);
+    }
+  }
+
+  // False: the end.
+  bool look_at_ps() {
+    bool idle = false;
+    {
+      mutex_guard guard(rt_->lock);
+      if (rt_->sysmon_stop) return false;
+      idle = rt_->npidle.load(relaxed) == procs(rt_) && rt_->to_start == nullptr;
+      rt_->sysmon_waits = idle && idle_rounds_ >= rounds_awake;
+    }
+    if (!idle) {
+      idle_rounds_ = 0;
+      deadlock_due_ = 0;
+      deadlock_pause_ = round_ns;
+      until(now_ + round_ns);
+      return true;
+    }
+    if (idle_rounds_ < rounds_awake) {
+      ++idle_rounds_;
+      until(now_ + round_ns);
+    }
+    look_whether_for_ever();
+    return true;
+  }
+
+  // Somebody outside may end without having woken anybody, and nobody tells us: looked at again, ever more seldom, after
+  // 10 ms, 100 ms, 1 s, 10 s.
+  void look_whether_for_ever() {
+    if (now_ >= deadlock_due_) {
+      switch (look_for_deadlock()) {
+        case outlook::never: report_deadlock();
+        // An M may be on its way to sleep; one in a blocking call tells us when it is back.
+        case outlook::runs:
+        case outlook::outside:
+          deadlock_due_ = now_ + deadlock_pause_;
+          deadlock_pause_ = std::min(deadlock_pause_ * 10, 1000 * procs_period_ns);
+          break;
+      }
+    }
+    if (rt_->report_deadlock) until(deadlock_due_);
+  }
+
+  sched_t* rt_;
+  std::int64_t now_ = 0;
+  std::int64_t wake_at_ = never;
+  std::int64_t trace_due_;
+  std::int64_t procs_due_;
+  std::int64_t deadlock_due_ = 0;
+  std::int64_t deadlock_pause_ = round_ns;
+  std::uint32_t idle_rounds_ = 0;
+  bool told_ = false;
+};
+
 void sysmon_main(void* arg) {
   auto* rt = static_cast<sched_t*>(arg);
-  const auto period = static_cast<std::int64_t>(rt->knobs.schedtrace) * 1'000'000;
-  std::int64_t due = rt->start_time;
-  for (;;) {
-    const std::int64_t left = due - os::now();
-    if (left > 0 && rt->sysmon_note.sleep_for(left)) return;
-    print_schedtrace(rt);
-    due += period;
-    if (due < os::now()) due = os::now() + period;
-  }
+  watch(rt).run();
 }
 
 }  // namespace
 
 void start_sysmon(sched_t* rt) {
+  if (!sizes::watch) return;
   rt->has_sysmon = true;
+  refresh_coarse_now();
   const int err = os::thread_start(&rt->sysmon_thread, sysmon_main, rt);
-  if (err != 0) {
-    line{}
-        .text("weft: no thread for schedtrace (errno ")
-        .number(static_cast<std::uint64_t>(err))
-        .text(")\n")
-        .flush_sig();
-    rt->has_sysmon = false;
-  }
+  if (err == 0) return;
+  rt->has_sysmon = false;
+  line{}
+      .text("weft: no thread to watch the scheduler (errno ")
+      .number(static_cast<std::uint64_t>(err))
+      .text("): no schedtrace, no deadlock report, and the number of Ps stays\n")
+      .flush_sig();
 }
 
 void stop_sysmon(sched_t* rt) {
-  rt->sysmon_note.wakeup();
+  {
+    mutex_guard guard(rt->lock);
+    rt->sysmon_stop = true;
+  }
+  rt->sysmon_bell.ring();
   os::thread_join(rt->sysmon_thread);
   rt->has_sysmon = false;
 }

@@ -3,6 +3,10 @@
 //   startm ─▶ allocm (an id, counted under sched.lock) ─▶ newm (a thread) ─▶ mstart ─▶ mstart1 ─▶ schedule
 //                                                                              ▲                     │
 //                                                                              └── continues `leave` ┘
+//
+// An M ends with its runtime; or before, when its goroutine ended locked to it (nobody else may have a thread that a
+// goroutine has made its own), or when nobody has needed it for long. Then it is on the list of those whose threads
+// are to be joined, by sysmon, or at the end.
 #include <new>
 
 #include "base/check.hpp"
@@ -17,6 +21,36 @@ namespace weft::rt {
 namespace {
 
 void thread_main(void* arg) { mstart(static_cast<m*>(arg)); }
+
+// Under sched.lock.
+void unlink_m(sched_t* rt, m* mp) {
+  m** link = &rt->allm;
+  while (*link != mp) link = &(*link)->alllink;
+  *link = mp->alllink;
+  --rt->nm;
+}
+
+void give_m(m* mp) {
+  mutex_guard guard(the_process.lock);
+  mp->schedlink = the_process.mfree;
+  the_process.mfree = mp;
+}
+
+// m0 is the thread that called run: it cannot end, and must not run goroutines any more. It waits for the end.
+void wedge(m* mp) {
+  sched_t* rt = mp->rt;
+  {
+    mutex_guard guard(rt->lock);
+    if ((rt->attention.load(relaxed) & attention_done) != 0) return;
+    rt->wedged = mp;
+    mp->idle_locked = true;
+    ++rt->nmidlelocked;
+  }
+  mp->blocked = true;
+  mp->park.sleep();
+  mp->park.clear();
+  mp->blocked = false;
+}
 
 }  // namespace
 
@@ -62,6 +96,54 @@ void mstart(m* mp) {
   leave(rt->live_ms);
 }
 
+void mexit(m* mp) {
+  sched_t* rt = mp->rt;
+  if (p* pp = mp->p) {
+    releasep(mp);
+    if ((rt->attention.load(relaxed) & attention_done) == 0) handoffp(pp);
+  }
+  if (mp->thread.handle == 0) {
+    wedge(mp);
+    return;
+  }
+  {
+    mutex_guard guard(rt->lock);
+    if ((rt->attention.load(relaxed) & attention_done) != 0) return;  // joined with all others
+    unlink_m(rt, mp);
+    mp->schedlink = rt->freem;
+    rt->freem = mp;
+    // Inside the lock: sysmon, which it belongs to, lives as long as an M is counted in live_ms.
+    if (rt->has_sysmon) rt->sysmon_bell.ring();
+  }
+}
+
+bool reap_ms(sched_t* rt) {
+  m* ended = nullptr;
+  {
+    mutex_guard guard(rt->lock);
+    ended = rt->freem;
+    rt->freem = nullptr;
+  }
+  m* alive = nullptr;
+  while (m* mp = ended) {
+    ended = mp->schedlink;
+    if (os::thread_try_join(mp->thread)) {
+      give_m(mp);
+    } else {
+      mp->schedlink = alive;
+      alive = mp;
+    }
+  }
+  if (alive == nullptr) return true;
+  mutex_guard guard(rt->lock);
+  while (m* mp = alive) {
+    alive = mp->schedlink;
+    mp->schedlink = rt->freem;
+    rt->freem = mp;
+  }
+  return false;
+}
+
 m* allocm(sched_t* rt) {
   void* memory = nullptr;
   {
@@ -82,6 +164,7 @@ m* allocm(sched_t* rt) {
   mp->revoke.store(generation, relaxed);
   mp->rt = rt;
   mp->id = rt->mnext++;
+  mp->attention = &rt->attention;
   mp->g0.flags = g_is_g0;
   mp->g0.m = mp;
   mp->g0.rt = rt;
@@ -89,7 +172,7 @@ m* allocm(sched_t* rt) {
   mp->g0.status.set(status::runnable, status::running);
   mp->choose.seed(rt->seed + mp->id);
   // With one P the order of execution is a promise, whatever the noise.
-  if (noisy() && rt->nprocs > 1) mp->choose.set_strategy(noise_choices());
+  if (noisy() && procs(rt) > 1) mp->choose.set_strategy(noise_choices());
   mp->alllink = rt->allm;
   rt->allm = mp;
   rt->live_ms.fetch_add(1, relaxed);
@@ -114,16 +197,9 @@ int newm(m* mp) {
   if (err == 0) return 0;
   {
     mutex_guard guard(rt->lock);
-    m** link = &rt->allm;
-    while (*link != mp) link = &(*link)->alllink;
-    *link = mp->alllink;
-    --rt->nm;
+    unlink_m(rt, mp);
   }
-  {
-    mutex_guard guard(the_process.lock);
-    mp->schedlink = the_process.mfree;
-    the_process.mfree = mp;
-  }
+  give_m(mp);
   // The caller is a live M, or holds `foreign`: rt outlives this. All others may be home already.
   leave(rt->live_ms);  // order: rt.home
   return err;

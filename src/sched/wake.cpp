@@ -6,6 +6,7 @@
 #include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
+#include "sched/stop.hpp"
 #include "sched/world.hpp"
 
 namespace weft::rt {
@@ -28,6 +29,21 @@ m* midleget(sched_t* rt) {
   --rt->nmidle;
   mp->set_listed(false);
   return mp;
+}
+
+// Under sched.lock: an M that waits for its locked goroutine is about to get a P.
+void no_longer_idle(sched_t* rt, m* mp) {
+  if (!mp->idle_locked) return;
+  mp->idle_locked = false;
+  --rt->nmidlelocked;
+}
+
+// Whether a thread may be cloned by the calling one: a thread of this runtime, whose state (namespaces, affinity,
+// credentials) no goroutine has claimed for itself. Else sysmon does it, which is as the runtime found the world
+// (Go's template thread).
+bool is_template(const sched_t* rt) {
+  const g* self = getg();
+  return self != nullptr && self->rt == rt && self->m->lockedg == nullptr && !self->m->exiting;
 }
 
 // mp sleeps on its note and is on no list.
@@ -61,9 +77,10 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
     if (other == nullptr) {
       while (g* gp = pp->q.take_next()) globrunqput(rt, gp);
       while (g* gp = pp->q.take()) globrunqput(rt, gp);
-      if (g* gp = rt->runq.take_tied()) {
+      if (g* gp = rt->runq.take_bound()) {
         rt->runq_size.store(rt->runq.size(), relaxed);
         other = gp->tied;
+        no_longer_idle(rt, other);
       } else {
         pidleput(rt, pp);
       }
@@ -107,6 +124,10 @@ p* releasep(m* mp) {
 void pidleput(sched_t* rt, p* pp) {
   if (!pp->q.empty()) fatal("sched: idle P with work");
   if (pp->listed || pp->m != nullptr) fatal("sched: a P that is listed or held is laid down", pp->id);
+  if ((rt->attention.load(relaxed) & attention_stop) != 0) [[unlikely]] {  // order: stop.begin
+    stop_p(rt, pp);                                                        // order: stop.count
+    return;
+  }
   pp->listed = true;
   pp->idle_prev = nullptr;
   pp->idle_next = rt->pidle;
@@ -126,6 +147,10 @@ bool pidletake(sched_t* rt, p* pp) {
   if (pp->idle_next != nullptr) pp->idle_next->idle_prev = pp->idle_prev;
   pp->idle_next = pp->idle_prev = nullptr;
   rt->npidle.store(rt->npidle.load(relaxed) - 1, relaxed);
+  if (rt->sysmon_waits) [[unlikely]] {
+    rt->sysmon_waits = false;
+    rt->sysmon_bell.ring();
+  }
   return true;
 }
 
@@ -170,20 +195,51 @@ void startm(sched_t* rt, p* pp, bool spinning) {
     return;
   }
   m* mp = allocm(rt);
-  rt->lock.unlock();
-  int err = 12;
   if (mp != nullptr) {
     mp->nextp = pp;
     if (spinning) mp->set_spinning(true);
-    err = newm(mp);
+    if (rt->has_sysmon && !is_template(rt)) {
+      mp->schedlink = rt->to_start;
+      rt->to_start = mp;
+      rt->lock.unlock();
+      rt->sysmon_bell.ring();
+      return;
+    }
   }
+  rt->lock.unlock();
+  const int err = mp != nullptr ? newm(mp) : 12;
   if (err != 0) no_thread_for(rt, pp, spinning, err);
+}
+
+// By sysmon.
+void start_waiting_ms(sched_t* rt) {
+  for (;;) {
+    m* mp = nullptr;
+    p* pp = nullptr;
+    bool spinning = false;
+    {
+      mutex_guard guard(rt->lock);
+      mp = rt->to_start;
+      if (mp == nullptr) return;
+      rt->to_start = mp->schedlink;
+      pp = mp->nextp;
+      spinning = mp->spinning;
+    }
+    if (const int err = newm(mp)) no_thread_for(rt, pp, spinning, err);
+  }
 }
 
 // The caller had the P and cannot run goroutines any more. An M is started for it whenever find_runnable would
 // find something.
 void handoffp(p* pp) {
   sched_t* rt = pp->rt;
+  if ((rt->attention.load(relaxed) & attention_stop) != 0) [[unlikely]] {
+    mutex_guard guard(rt->lock);
+    if ((rt->attention.load(relaxed) & attention_stop) != 0) {  // order: stop.begin
+      stop_p(rt, pp);                                           // order: stop.count
+      return;
+    }
+  }
   if (!pp->q.empty() || rt->runq_size.load(relaxed) != 0) {
     startm(rt, pp, false);
     return;
@@ -214,6 +270,32 @@ void handoffp(p* pp) {
   rt->lock.unlock();
 }
 
+// Sleeps until somebody gives this M a P, or the runtime ends. An M that nobody has needed for long ends, but for m0,
+// whose thread is run's caller. False: this one does.
+static bool rest(m* mp) {
+  sched_t* rt = mp->rt;
+  if (mp->thread.handle == 0 || rt->rest_ns == 0) {
+    mp->park.sleep();
+    return true;
+  }
+  if (mp->park.sleep_for(rt->rest_ns)) return true;
+  {
+    mutex_guard guard(rt->lock);
+    if (mp->listed) {
+      m** link = &rt->midle;
+      while (*link != mp) link = &(*link)->schedlink;
+      *link = mp->schedlink;
+      --rt->nmidle;
+      mp->set_listed(false);
+      mp->exiting = true;
+      return false;
+    }
+  }
+  // Somebody has just taken it off the list, and is about to wake it.
+  mp->park.sleep();
+  return true;
+}
+
 void stopm(m* mp) {
   sched_t* rt = mp->rt;
   if (mp->p != nullptr || mp->spinning) fatal("sched: stopm with a P, or spinning");
@@ -233,7 +315,7 @@ void stopm(m* mp) {
   }
   mp->blocked = true;
   noise(noise_at::m_listed);
-  mp->park.sleep();
+  if (!rest(mp)) return;
   mp->park.clear();
   mp->blocked = false;
   if (p* pp = mp->nextp) {
@@ -242,11 +324,54 @@ void stopm(m* mp) {
   }
 }
 
-void startlockedm(m* mp, g* gp) {
+// The P goes to the M that gp is bound to.
+static void hand_over(m* mp, g* gp) {
+  sched_t* rt = mp->rt;
   m* other = gp->tied;
   if (other == mp) fatal("sched: a goroutine is tied to the M that dequeued it");
+  {
+    mutex_guard guard(rt->lock);
+    no_longer_idle(rt, other);
+  }
   give(other, releasep(mp), false);
+}
+
+void startlockedm(m* mp, g* gp) {
+  hand_over(mp, gp);
   stopm(mp);
+}
+
+// mp's goroutine is locked to it and cannot go on. The P goes to whoever runs what comes next: at once to that one's own
+// thread, if it is locked too, which saves the M in between that Go wakes.
+void stoplockedm(m* mp) {
+  sched_t* rt = mp->rt;
+  if (mp->spinning) fatal("sched: a locked M spins", mp->id);
+  if (p* pp = mp->p) {
+    bool inherit = false;
+    g* next = mp->picked;
+    mp->picked = nullptr;
+    if (next == nullptr) next = runqget(pp, inherit);
+    if (next == mp->lockedg) return;
+    {
+      mutex_guard guard(rt->lock);
+      mp->idle_locked = true;
+      ++rt->nmidlelocked;
+    }
+    if (next != nullptr && (next->flags & g_bound) != 0 && (rt->attention.load(relaxed) & attention_stop) == 0) {
+      hand_over(mp, next);
+    } else {
+      if (next != nullptr) runqput(pp, next, true);
+      handoffp(releasep(mp));
+    }
+  }
+  mp->blocked = true;
+  noise(noise_at::m_locked);
+  mp->park.sleep(rt->spin_ns != 0 ? sizes::handover_pauses : 0);
+  mp->park.clear();
+  mp->blocked = false;
+  p* pp = mp->nextp;
+  mp->nextp = nullptr;
+  acquirep(mp, pp);
 }
 
 }  // namespace weft::rt

@@ -42,7 +42,7 @@ bool can_spin(const g* self, std::uint32_t round) {
   if (round >= sizes::mutex_spins) return false;
   if (self == nullptr) return true;
   const sched_t* rt = self->rt;
-  if (rt->nprocs <= rt->npidle.load(relaxed) + rt->nmspinning.load(relaxed) + 1) return false;
+  if (procs(rt) <= rt->npidle.load(relaxed) + rt->nmspinning.load(relaxed) + 1) return false;
   return self->m->p->q.empty();
 }
 

@@ -45,6 +45,7 @@ void waiter_gone(sudog* sg, glist&) {
 // Apart from the paths that do not wait: those need no frame then.
 [[gnu::noinline]] wait_result take_or_wait(word64 word) {
   caller me;
+  if (me.cancelled()) return wait_result::cancelled;
   sudog sg;
   sg.gp = me.waiter();
   sg.addr = word.addr();
@@ -66,7 +67,7 @@ void waiter_gone(sudog* sg, glist&) {
     }
   }
   b.push_back(&sg, b.empty() ? 0 : me.ticket());
-  me.wait(b, sg, wait_reason::semacquire);
+  me.wait(b, sg, wait_reason::semacquire, true);
   return sg.result;
 }
 
@@ -136,10 +137,14 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   give_to_waiters(word, n);
 }
 
+void wait_for_permit(word64 word) {
+  if (take_or_wait(word) == wait_result::cancelled) throw v0::cancelled();
+}
+
 // In an exploration each is a scheduling point before it, and release one after it too.
 [[gnu::noinline, gnu::cold]] void explored_acquire(word64 word) {
   step(op::sem_acquire, word.addr());
-  take_or_wait(word);
+  wait_for_permit(word);
   stepped(op::sem_acquire, word.addr());
 }
 
@@ -171,7 +176,7 @@ namespace detail {
 void semaphore_acquire(std::uint64_t* word) {
   if (door_open()) [[unlikely]]
     return rt::explored_acquire(rt::word64(word));
-  if (!rt::take(rt::word64(word))) rt::take_or_wait(rt::word64(word));
+  if (!rt::take(rt::word64(word))) rt::wait_for_permit(rt::word64(word));
 }
 
 bool semaphore_try_acquire(std::uint64_t* word) {

@@ -81,6 +81,7 @@ void waiter_gone(sudog* sg, glist&) {
   wait_result result;
   {
     caller me;
+    if (me.cancelled()) return wait_result::cancelled;
     sudog sg;
     sg.gp = me.waiter();
     sg.addr = word.addr();
@@ -96,7 +97,7 @@ void waiter_gone(sudog* sg, glist&) {
       if (word.cas(old, old + 1)) break;
     }
     b.push_back(&sg, b.empty() ? 0 : me.ticket());
-    me.wait(b, sg, wait_reason::wait_group_wait);
+    me.wait(b, sg, wait_reason::wait_group_wait, true);
     result = sg.result;
   }
   // Ours is one of the waits that the group must outlive, so its word can be read. The goroutines that the last
@@ -105,6 +106,10 @@ void waiter_gone(sudog* sg, glist&) {
     throw v0::wait_group_misuse("sync: WaitGroup is reused before previous Wait has returned");
   }
   return result;
+}
+
+void wait_or_unwind(word64 word) {
+  if (wait(word) == wait_result::cancelled) throw v0::cancelled();
 }
 
 // In an exploration: a scheduling point before each, and one after add, which may let others go on.
@@ -117,7 +122,7 @@ void waiter_gone(sudog* sg, glist&) {
 
 [[gnu::noinline, gnu::cold]] void explored_wait(word64 word) {
   step(op::wait, word.addr());
-  wait(word);
+  wait_or_unwind(word);
 }
 
 }  // namespace
@@ -136,7 +141,7 @@ void wait_group_add(std::uint64_t* word, std::ptrdiff_t n) {
 void wait_group_wait(std::uint64_t* word) {
   if (door_open()) [[unlikely]]
     return rt::explored_wait(rt::word64(word));
-  rt::wait(rt::word64(word));
+  rt::wait_or_unwind(rt::word64(word));
 }
 
 }  // namespace detail

@@ -1,0 +1,87 @@
+#include "sched/cancel.hpp"
+
+#include <climits>
+
+#include "base/check.hpp"
+#include "model/glist.hpp"
+#include "model/process.hpp"
+#include "os/sys.hpp"
+#include "sched/enter.hpp"
+#include "sched/exploration.hpp"
+#include "sched/park.hpp"
+#include "sched/sched.hpp"
+#include "sched/stop.hpp"
+#include "weft/error.hpp"
+#include "weft/this_goroutine.hpp"
+
+namespace weft::rt {
+namespace {
+
+struct cancellation {
+  sched_t* rt;
+  glist taken;   // ours, off their queues
+  glist others;  // whoever can go on because of that
+};
+
+// Its status is locked for the look: what is waiting may be another runtime's, and not for long.
+void cancel_waiting(void* object, void* arg) {
+  auto& c = *static_cast<cancellation*>(arg);
+  auto* gp = static_cast<g*>(object);
+  if (gp->status.get() != status::waiting || !gp->status.lock_waiting()) return;
+  const bool taken = gp->rt == c.rt && !gp->is_thread() && gp->waiting != nullptr && gp->waiting->cancellable &&
+                     take_locked(gp, wait_result::cancelled, c.others);
+  gp->status.unlock_waiting();
+  if (!taken) return;
+  gp->status.wake();
+  c.taken.push_back(gp);
+}
+
+}  // namespace
+
+void cancel_all(sched_t* rt, g* self) {
+  cancellation c{rt, {}, {}};
+  {
+    stopped_world stopped(rt, self);
+    if (!stopped) return;
+    rt->attention.fetch_or(attention_cancelled, release);  // order: cancel.stop
+    the_process.gs.for_each(cancel_waiting, &c);
+    mutex_guard guard(rt->lock);
+    while (g* gp = c.taken.pop_front()) globrunqput(rt, gp);
+  }
+  rt->sleepers.store(1, release);
+  os::futex_wake(&rt->sleepers, INT_MAX);
+  // As from outside: the caller is not inside the runtime.
+  ready_all(nullptr, c.others);
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+
+no_cancel::no_cancel() noexcept : outermost_(false) {
+  rt::g* gp = rt::getg();
+  if (gp == nullptr || (gp->flags & rt::g_no_cancel) != 0) return;
+  gp->flags |= rt::g_no_cancel;
+  outermost_ = true;
+}
+
+no_cancel::~no_cancel() {
+  if (outermost_) rt::getg()->flags &= static_cast<std::uint8_t>(~rt::g_no_cancel);
+}
+
+namespace this_goroutine {
+
+bool cancelled() noexcept {
+  const rt::g* gp = rt::getg();
+  return gp != nullptr && rt::is_cancelled(gp);
+}
+
+void exit() {
+  if (rt::getg() == nullptr) throw error("weft::this_goroutine::exit called outside a runtime: a plain thread returns");
+  throw detail::goexit_unwind();
+}
+
+}  // namespace this_goroutine
+}  // namespace v0
+}  // namespace weft

@@ -1,0 +1,70 @@
+#include "sched/deadlock.hpp"
+
+#include "base/wires.hpp"
+#include "model/process.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+namespace {
+
+// Under all locks.
+bool at_rest(const sched_t* rt) {
+  const std::uint32_t attention = rt->attention.load(relaxed);
+  if ((attention & (attention_stop | attention_done)) != 0) return false;
+  return rt->nmidle + rt->nmidlelocked == rt->nm && rt->npidle.load(relaxed) == procs(rt) && rt->runq.empty() &&
+         rt->foreign.load(acquire) == 0 && rt->freem == nullptr;
+}
+
+// What all runtimes together look like at one moment.
+struct picture {
+  bool at_rest = true;
+  bool wanted = false;          // some runtime is to report it
+  std::uint64_t goroutines = 0;
+  std::uint32_t threads = 0;    // of all runtimes
+};
+
+picture look() {
+  picture seen;
+  mutex_guard list(the_process.runtimes_lock);
+  for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.lock();
+  for (const sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) {
+    const std::uint64_t alive = goroutines_alive(rt);
+    seen.at_rest = seen.at_rest && at_rest(rt);
+    seen.wanted = seen.wanted || (rt->report_deadlock && alive != 0);
+    seen.goroutines += alive;
+    seen.threads += rt->nm + (rt->has_sysmon ? 1 : 0);
+  }
+  for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.unlock();
+  return seen;
+}
+
+}  // namespace
+
+outlook look_for_deadlock() {
+  const picture first = look();
+  if (!first.at_rest) return outlook::runs;
+  const int threads = os::process_threads();
+  if (!first.wanted || threads < 0 || static_cast<std::uint32_t>(threads) != first.threads) return outlook::outside;
+  const picture second = look();
+  return second.at_rest && second.wanted ? outlook::never : outlook::runs;
+}
+
+void report_deadlock() {
+  wires.deadlock("all goroutines are asleep - deadlock!");
+  os::exit_process(2);
+}
+
+void list_runtime(sched_t* rt) {
+  mutex_guard guard(the_process.runtimes_lock);
+  rt->all_next = the_process.all_runtimes;
+  the_process.all_runtimes = rt;
+}
+
+void unlist_runtime(sched_t* rt) {
+  mutex_guard guard(the_process.runtimes_lock);
+  sched_t** link = &the_process.all_runtimes;
+  while (*link != rt) link = &(*link)->all_next;
+  *link = rt->all_next;
+}
+
+}  // namespace weft::rt
