@@ -43,7 +43,7 @@ class WEFT_EXPORT future_cancelled : public error {
 /// terminates the program, with a report that names the function.
 class WEFT_EXPORT cancelled {
  public:
-  const char* what() const noexcept { return "weft: the goroutine has been cancelled"; }
+  const char* what() const noexcept { return "the goroutine has been cancelled"; }
 };
 
 namespace detail {

@@ -6,6 +6,7 @@
 namespace weft::rt {
 
 struct g;
+struct sched_t;
 
 struct upward_wires {
   // Prints the goroutines, after a fatal error has been named. Best effort: the runtime is broken.
@@ -13,6 +14,15 @@ struct upward_wires {
   // An exception that nobody catches is about to end the process on goroutine gp: says what it is, which
   // goroutine, its stack, and where it was created. Called by the terminate handler, before abort.
   void (*uncaught)(const g* gp);
+  // All goroutines of the process are asleep, and nobody else could wake one: prints "fatal error: <text>", and every
+  // goroutine with what it waits for. Returns; the caller ends the process with status 2.
+  void (*deadlock)(const char* text);
+  // Goroutines of rt are still there `ns` after main has returned: one line that names some; with stacks, `ns` after
+  // they were cancelled: all of them. Returns, and the process goes on. Not while holding a lock that a thread which
+  // reports its death may want: reports wait for each other.
+  void (*awaited)(const sched_t* rt, std::int64_t ns, bool with_stacks);
+  // The thread of gp ends by pthread_exit or cancellation, with gp on it. Returns; the caller aborts.
+  void (*thread_ended)(const g* gp);
   // The stack of gp has met its guard at `address`. Runs on the alternate signal stack.
   void (*overflow_sig)(const g* gp, std::uintptr_t address);
 };

@@ -12,6 +12,7 @@
 #include "observe/symbolize.hpp"
 #include "observe/traceback.hpp"
 #include "os/sys.hpp"
+#include "weft/error.hpp"
 
 namespace weft::rt {
 namespace {
@@ -61,6 +62,8 @@ void add(chain& to, const std::exception_ptr& e) {
     l = {&typeid(x), x.c_str()};
   } catch (const char* x) {
     l = {&typeid(x), x};
+  } catch (const v0::cancelled& x) {
+    l = {&typeid(x), x.what()};
   } catch (int x) {
     l = number_link(x);
   } catch (long x) {
@@ -70,6 +73,14 @@ void add(chain& to, const std::exception_ptr& e) {
   } catch (...) {
     l = {abi::__cxa_current_exception_type()};
   }
+}
+
+// Not an exception of the user's, but one that unwinds a goroutine and was not to be met by a noexcept function.
+const char* unwinding_text(const chain& c) {
+  if (c.n == 0 || c.links[0].type == nullptr) return nullptr;
+  if (*c.links[0].type == typeid(v0::cancelled)) return "weft::cancelled";
+  if (*c.links[0].type == typeid(v0::detail::goexit_unwind)) return "weft::this_goroutine::exit";
+  return nullptr;
 }
 
 // All that a report needs. Static: a goroutine that panics may have little stack left, and one reports at a time.
@@ -116,9 +127,12 @@ void add_whose(line& to, const g* gp) {
   to.text(":\n");
 }
 
-std::string title(const panic& p, const unwinding& seen) {
+// `met`: the noexcept function that stopped what unwinds a goroutine; empty: it is not known, or nothing of that kind.
+std::string title(const panic& p, const unwinding& seen, const std::string& met = {}) {
   std::string text = "panic: ";
-  if (p.exceptions.n > 0) {
+  if (const char* what = unwinding_text(p.exceptions); what != nullptr && seen.at_noexcept) {
+    text += std::string(what) + " has met a noexcept function" + (met.empty() ? "" : ": " + met) + '\n';
+  } else if (p.exceptions.n > 0) {
     for (std::size_t i = 0; i < p.exceptions.n; ++i) {
       if (i > 0) text += "\tcaused by: ";
       text += describe(p.exceptions.links[i]) + '\n';
@@ -139,7 +153,8 @@ bool print_with_names(void* arg) {
   panic& p = *static_cast<panic*>(arg);
   const bool has_exception = p.exceptions.n > 0 || p.foreign;
   // The most important lines come before what may go wrong.
-  if (has_exception) {
+  const bool unwinds = unwinding_text(p.exceptions) != nullptr;
+  if (has_exception && !unwinds) {
     write_stderr(title(p, {}));
     p.progress->title = true;
   }
@@ -147,8 +162,13 @@ bool print_with_names(void* arg) {
   p.frames.go_on(names);
   unwinding seen;
   const std::size_t from = machinery(p.frames, names, &seen);
-  if (!has_exception) {
-    write_stderr(title(p, seen));
+  if (!p.progress->title) {
+    std::string met;
+    if (unwinds && seen.at_noexcept) {
+      const std::size_t at = noexcept_frame(p.frames, from, seen);
+      if (at < p.frames.size()) met = place_in_one_line(p.frames.at(at), names);
+    }
+    write_stderr(title(p, seen, met));
     p.progress->title = true;
   }
   print_frames(p.frames, from, names, &p.progress->frames);
@@ -190,12 +210,16 @@ void report_uncaught(const g* gp) {
   }
   panic& p = the_panic;
   p.gp = gp;
-  p.frames.take_sig();
   // A foreign exception is among the caught ones, the first word of the globals, but has no exception_ptr.
   if (const std::exception_ptr e = std::current_exception()) {
     add(p.exceptions, e);
   } else {
     p.foreign = *reinterpret_cast<void**>(abi::__cxa_get_globals()) != nullptr;
+  }
+  if (unwinding_text(p.exceptions) != nullptr) {
+    p.frames.take_with_stops();
+  } else {
+    p.frames.take_sig();
   }
   p.progress = new_progress_sig();
   if (!run_in_child_sig(print_with_names, &p)) print_rest(p);

@@ -7,12 +7,21 @@
 
 namespace weft::rt {
 
+struct sched_t;
+
 // ---- panic.cpp: an exception that nobody catches, or std::terminate for another reason. gp may be null: a plain thread.
 void report_uncaught(const g* gp);
 // ---- overflow.cpp
 void report_overflow_sig(const g* gp, std::uintptr_t address);
-// ---- dump.cpp: every goroutine there is, one line each and where it was created.
+// ---- dump.cpp: every goroutine there is: why it waits, where, and where it was created.
 void report_goroutines();
+// The thread that ran gp is about to be gone, and calls this from its own stack; gp's it has left.
+void report_thread_ended(const g* gp);
+// ---- asleep.cpp: nobody runs any more: `text`, which cycles there are, and every goroutine.
+void report_deadlock(const char* text);
+// `ns` ago main returned, or the goroutines were cancelled, and some of rt's are still there: a line with the first of
+// them, or all with their stacks. The process goes on.
+void report_awaited(const sched_t* rt, std::int64_t ns, bool with_stacks);
 
 // What the copy of the process has printed already (child.hpp), in memory that both see.
 struct report_progress {
@@ -22,9 +31,12 @@ struct report_progress {
   std::size_t goroutines = 0;
 };
 report_progress* new_progress_sig();
+void free_progress(report_progress* progress);
 
 // One report at a time: the first prints, the others wait for the end of the process (GO-BEHAVIOUR C8).
 // False: this thread has one in progress already, and failed in it.
 bool begin_report_sig();
+// The process does not die of what was reported: the next may print.
+void end_report();
 
 }  // namespace weft::rt

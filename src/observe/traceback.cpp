@@ -1,5 +1,6 @@
 #include "observe/traceback.hpp"
 
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <link.h>
 #include <unistd.h>
@@ -11,6 +12,10 @@
 #include "base/print.hpp"
 #include "mem/stack.hpp"
 #include "observe/symbolize.hpp"
+
+// Of the C++ ABI, which has no header for it.
+extern "C" _Unwind_Reason_Code __gxx_personality_v0(int version, _Unwind_Action actions, _Unwind_Exception_Class thrown,
+                                                    _Unwind_Exception* e, _Unwind_Context* context);
 
 namespace weft::rt {
 namespace {
@@ -95,9 +100,19 @@ void add_address_sig(line& to, std::uintptr_t pc) {
 
 // ---- taking
 
+// Asks what the unwinder would ask: whether the search for a handler ends in this frame. The exception is one that no
+// language has thrown, so that only those answer yes who take all.
+static bool stops_any(_Unwind_Context* context) {
+  if (_Unwind_GetLanguageSpecificData(context) == nullptr) return false;
+  _Unwind_Exception none{};
+  constexpr _Unwind_Exception_Class of_nobody = 0x776566746e6f6e65;
+  return __gxx_personality_v0(1, _UA_SEARCH_PHASE, of_nobody, &none, context) == _URC_HANDLER_FOUND;
+}
+
 struct walk {
   stack_frames* out;
   bool skip_to_signal;
+  bool with_stops = false;
   std::size_t steps = 0;
 
   static _Unwind_Reason_Code step(_Unwind_Context* context, void* p) {
@@ -111,7 +126,7 @@ struct walk {
     }
     if (self.skip_to_signal && exact == 0) return _URC_NO_REASON;
     self.skip_to_signal = false;
-    self.out->add({pc, exact != 0});
+    self.out->add({pc, exact != 0, self.with_stops && stops_any(context)});
     cpu_state& last = self.out->last_;
     last.pc = pc;
     last.sp = _Unwind_GetCFA(context);
@@ -142,10 +157,17 @@ void stack_frames::take_sig(bool interrupted) {
   _Unwind_Backtrace(&walk::step, &w);
 }
 
+void stack_frames::take_with_stops() {
+  inner_n_ = beyond_ = 0;
+  cut_ = false;
+  walk w{this, false, true};
+  _Unwind_Backtrace(&walk::step, &w);
+}
+
 bool stack_frames::add_parked(std::uintptr_t pc, void* self) {
   auto& frames = *static_cast<stack_frames*>(self);
   if (pc == 0 || frames.inner_n_ + frames.beyond_ > walk_max) return false;
-  frames.add({pc, false});
+  frames.add({pc, false, false});
   return true;
 }
 
@@ -218,7 +240,7 @@ const char* state_text(const g& gp) {
   return "unknown status";
 }
 
-void add_title(line& to, const g& gp, const char* state) {
+static void add_number(line& to, const g& gp) {
   if ((gp.flags & g_is_g0) != 0) {
     to.text("thread of the scheduler");
   } else if (gp.is_thread()) {
@@ -226,8 +248,25 @@ void add_title(line& to, const g& gp, const char* state) {
   } else {
     to.text("goroutine ").number(gp.goid);
   }
-  to.text(" [").text(state).text("]");
+}
+
+void add_name(line& to, const g& gp) {
   if ((gp.flags & g_named) != 0 && gp.name != nullptr) to.text(" \"").text(gp.name, ::strnlen(gp.name, 63)).text("\"");
+}
+
+void add_who(line& to, const g& gp) {
+  add_number(to, gp);
+  add_name(to, gp);
+}
+
+void add_title(line& to, const g& gp, const char* state, std::int64_t waited_ns) {
+  add_number(to, gp);
+  to.text(" [").text(state);
+  constexpr std::int64_t minute = 60'000'000'000;
+  if (waited_ns >= minute) to.text(", ").number(static_cast<std::uint64_t>(waited_ns / minute)).text(" minutes");
+  if ((gp.flags & g_locked) != 0) to.text(", locked to thread");
+  to.text("]");
+  add_name(to, gp);
 }
 
 void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done,
@@ -365,9 +404,28 @@ std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwin
     if (seen != nullptr) {
       if (starts_with(name, "_Unwind_ForcedUnwind")) seen->forced = true;
       if (starts_with(name, "__gxx_personality_v0")) seen->at_noexcept = true;
+      // The function's own code calls it: there the unwinder has done its work.
+      seen->landed = starts_with(name, "__clang_call_terminate") || starts_with(name, "__cxa_call_terminate");
+      if (seen->landed) seen->at_noexcept = true;
     }
   }
   return end;
+}
+
+std::size_t noexcept_frame(const stack_frames& frames, std::size_t machinery, const unwinding& seen) {
+  if (seen.landed) return machinery;
+  for (std::size_t i = machinery; i < frames.size() && frames.elided_before(i) == 0; ++i) {
+    if (frames.at(i).stops) return i;
+  }
+  return frames.size();
+}
+
+std::string place_in_one_line(frame f, const symbolizer& names) {
+  const symbol& sym = names.look_up(f.look_up());
+  const call_site& call = sym.calls.back();
+  std::string text = call.function.empty() ? "?" : std::string(without_arguments(call.function));
+  if (!call.file.empty()) text += " (" + call.file + ':' + std::to_string(call.line) + ')';
+  return text;
 }
 
 }  // namespace weft::rt

@@ -18,6 +18,7 @@ class line;
 struct frame {
   std::uintptr_t pc = 0;
   bool interrupted = false;  // by a signal, at this very instruction; otherwise pc is a return address
+  bool stops = false;        // noexcept here, or in a catch (...): an exception comes no further (take_with_stops)
   std::uintptr_t look_up() const { return interrupted ? pc : pc - 1; }
 };
 
@@ -29,6 +30,8 @@ class stack_frames {
 
   // Of the caller. In a signal handler, `interrupted` takes only those below the signal.
   void take_sig(bool interrupted = false);
+  // The same with frame::stops, for which each frame's table of handlers is read. Not in a signal handler.
+  void take_with_stops();
   // Of a goroutine that has a stack and is not on it. False: not possible.
   bool take_parked(const g& gp, const symbolizer& names);
   // Adds what take_sig missed: clang's helper for noexcept functions has no unwind information.
@@ -55,9 +58,14 @@ class stack_frames {
   cpu_state last_;  // at the outermost frame
 };
 
-// goroutine 7 [running] "uploader"
-void add_title(line& to, const g& gp, const char* state);
+// goroutine 7 [semacquire, 2 minutes, locked to thread] "uploader": Go's grammar, and the name. Negative: nobody knows
+// for how long.
+void add_title(line& to, const g& gp, const char* state, std::int64_t waited_ns = -1);
 const char* state_text(const g& gp);
+// goroutine 7 "uploader"
+void add_who(line& to, const g& gp);
+//  "uploader", with the space; nothing if it has no name
+void add_name(line& to, const g& gp);
 
 // Prints frames[from..] with their names; `done` says which are done, to whoever goes on after a crash.
 // The runtime's own frames at the outer end are left out, for a `waiting` goroutine those at the inner end too.
@@ -74,6 +82,18 @@ struct creator {
 };
 creator find_creator(const g& gp, const symbolizer& names);
 std::string creator_text(const g& gp, const creator& by);
+// How many of the innermost frames belong to the report, to std::terminate, and to what threw; 0: unknown.
+struct unwinding {
+  bool forced = false;       // by _Unwind_ForcedUnwind: pthread_exit, thread cancellation
+  bool at_noexcept = false;  // an unwinder in progress was stopped
+  bool landed = false;       // and it had come to the noexcept function, which is the next frame
+};
+std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwinding* seen);
+// Where an unwinder in progress was stopped, when machinery() has seen that it was: the index of the frame that is
+// noexcept; size() if it is not among those that were kept. The frames within it may be unwound already.
+std::size_t noexcept_frame(const stack_frames& frames, std::size_t machinery, const unwinding& seen);
+// f (/path/file.cpp:30), the function itself; without its file if there is no debug information.
+std::string place_in_one_line(frame f, const symbolizer& names);
 // The innermost call that is neither the library's nor the standard library's. Empty if there is none.
 creator find_user(const stack_frames& frames, const symbolizer& names);
 void print_creator_sig(const g& gp);
@@ -85,12 +105,5 @@ void print_no_names_sig();
 
 // Writes all of it to stderr, at once where the system lets us.
 void write_stderr(const std::string& text);
-
-// How many of the innermost frames belong to the report, to std::terminate, and to what threw; 0: unknown.
-struct unwinding {
-  bool forced = false;       // by _Unwind_ForcedUnwind: pthread_exit, thread cancellation
-  bool at_noexcept = false;  // an unwinder in progress was stopped
-};
-std::size_t machinery(const stack_frames& frames, const symbolizer& names, unwinding* seen);
 
 }  // namespace weft::rt

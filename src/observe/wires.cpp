@@ -8,6 +8,9 @@ namespace weft::rt {
 constinit const upward_wires wires{
     .fatal_dump = report_goroutines,
     .uncaught = report_uncaught,
+    .deadlock = report_deadlock,
+    .awaited = report_awaited,
+    .thread_ended = report_thread_ended,
     .overflow_sig = report_overflow_sig,
 };
 

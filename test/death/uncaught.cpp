@@ -143,6 +143,51 @@ KEEP void foreign_caught_and_ended() {
     std::terminate();
   }
 }
+// What unwinds a goroutine, thrown by hand.
+template <class Thrown>
+KEEP void unwind_by() {
+  if (never == 0) throw Thrown();
+}
+struct with_cleanup {
+  KEEP ~with_cleanup() { never = 0; }
+};
+template <class Thrown>
+KEEP void unwind_through_cleanups() {
+  const with_cleanup first;
+  unwind_by<Thrown>();
+  never = 0;
+}
+template <class Thrown>
+KEEP void passes_on() {
+  try {
+    unwind_through_cleanups<Thrown>();
+  } catch (const std::exception&) {
+    never = 0;
+  }
+}
+template <class Thrown>
+KEEP void close_account() noexcept {
+  passes_on<Thrown>();
+  never = 0;
+}
+struct closes_at_end {
+  KEEP ~closes_at_end() {
+    unwind_by<weft::cancelled>();
+    never = 0;
+  }
+};
+KEEP void cancelled_in_destructor() {
+  const closes_at_end guard;
+  never = 0;
+}
+KEEP void terminate_when_cancelled() {
+  try {
+    unwind_by<weft::cancelled>();
+  } catch (const weft::cancelled&) {
+    std::terminate();
+  }
+}
+
 KEEP void pthread_exit_through_noexcept() noexcept { pthread_exit(nullptr); }
 
 KEEP int deep(int n) {
@@ -196,6 +241,10 @@ int main(int argc, char** argv) {
       {"joinable", drop_joinable_thread},
       {"foreign_noexcept", foreign_through_noexcept},
       {"foreign_caught", foreign_caught_and_ended},
+      {"cancelled", close_account<weft::cancelled>},
+      {"exit", close_account<weft::detail::goexit_unwind>},
+      {"cancelled_destructor", cancelled_in_destructor},
+      {"cancelled_terminate", terminate_when_cancelled},
       {"pthread_exit", pthread_exit_through_noexcept},
       {"deep", [] { deep(300); }},
   };

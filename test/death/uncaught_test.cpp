@@ -161,6 +161,32 @@ TEST_P(Uncaught, ForcedUnwinding) {
   expect_report(run("pthread_exit"), title, "shop::pthread_exit_through_noexcept()");
 }
 
+// The frame that is named is the one that is noexcept, not the one that threw, nor one whose destructors have run, nor
+// one that catches something else.
+TEST_P(Uncaught, CancelledMeetsNoexcept) {
+  const std::string place = has_lines() ? " \\(/[^\n]*/uncaught\\.cpp:[0-9]+\\)\n" : "\n";
+  const struct {
+    const char* name;
+    std::string title, function;
+  } table[] = {
+      {"cancelled", "panic: weft::cancelled has met a noexcept function: ", "shop::close_account<weft::cancelled>"},
+      {"exit", "panic: weft::this_goroutine::exit has met a noexcept function: ",
+       "shop::close_account<weft::detail::goexit_unwind>"},
+      {"cancelled_destructor",
+       "panic: weft::cancelled has met a noexcept function: ", "shop::closes_at_end::~closes_at_end"},
+  };
+  for (const auto& row : table) {
+    const ending e = run(row.name);
+    expect_report(e, row.title, row.function + "()\n\t");
+    EXPECT_THAT(e.err, ContainsRegex("^" + row.title + "[^\n]*" + row.function + place)) << testing::PrintToString(e);
+  }
+}
+
+TEST_P(Uncaught, CancelledCaughtAndTerminated) {
+  expect_report(run("cancelled_terminate"), "panic: weft::cancelled: the goroutine has been cancelled\n",
+                "shop::terminate_when_cancelled()");
+}
+
 TEST_P(Uncaught, DeepStackIsElided) {
   const ending e = run("deep");
   expect_report(e, "panic: std::runtime_error: the disk is full\n", "shop::deep(int)");

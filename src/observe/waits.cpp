@@ -1,0 +1,200 @@
+#include "observe/waits.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/print.hpp"
+#include "mem/stack.hpp"
+#include "model/process.hpp"
+#include "model/sched.hpp"
+#include "model/sudog.hpp"
+#include "observe/traceback.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+namespace {
+
+// Of a mutex's word (src/sync/mutex.cpp): the low half is its state, of which this is the first bit.
+constexpr std::uint64_t locked = 1;
+constexpr int holder_shift = 16;
+constexpr std::uintptr_t holder_bytes = std::uintptr_t{1} << holder_shift;
+
+constexpr std::size_t most_cycles = 8;
+constexpr std::size_t most_in_cycle = 16;
+
+std::uint64_t word_of(const void* mutex) {
+  return __atomic_load_n(static_cast<const std::uint64_t*>(mutex), __ATOMIC_RELAXED);
+}
+
+const char* object_text(wait_reason r) {
+  switch (r) {
+    case wait_reason::semacquire: return "semaphore";
+    case wait_reason::mutex_lock: return "mutex";
+    case wait_reason::wait_group_wait: return "wait_group";
+    case wait_reason::none:
+    case wait_reason::sleep:
+    case wait_reason::settle: break;
+  }
+  return nullptr;
+}
+
+const void* object_of(const g& gp) {
+  if (gp.status.get() != status::waiting || gp.waiting == nullptr) return nullptr;
+  return gp.waiting->addr;
+}
+
+bool waits_for_mutex(const g& gp) { return gp.reason == wait_reason::mutex_lock && object_of(gp) != nullptr; }
+
+// Two digits: the clock is not better (model/process.hpp).
+void add_seconds(line& to, std::int64_t ns) {
+  const auto hundredths = static_cast<std::uint64_t>(ns) / 10'000'000;
+  to.number(hundredths / 100).text(hundredths % 100 < 10 ? ".0" : ".").number(hundredths % 100).text(" s");
+}
+
+}  // namespace
+
+bool is_alive(const g& gp) {
+  const status s = gp.status.get();
+  return s != status::idle && s != status::dead;
+}
+
+std::int64_t waited_ns(const g& gp, std::int64_t now) {
+  if (gp.status.get() != status::waiting) return -1;
+  if (gp.rt != nullptr && gp.rt->explore != nullptr) return -1;  // its time is virtual
+  // Exact, and from its first round on: a mutex may wake a waiter in vain.
+  if (waits_for_mutex(gp) && gp.waiting->since > 0) return std::max<std::int64_t>(0, now - gp.waiting->since);
+  return gp.since != 0 ? coarse_elapsed_ns(gp.since, now) : -1;
+}
+
+void wait_graph::index() const {
+  indexed_ = true;
+  the_process.gs.for_each(
+      [](void* object, void* arg) {
+        const g& gp = *static_cast<g*>(object);
+        const stack* st = gp.stack;
+        if (!is_alive(gp) || gp.is_thread() || st == nullptr) return;
+        static_cast<std::vector<range>*>(arg)->push_back({st->lo, reinterpret_cast<std::uintptr_t>(st), &gp});
+      },
+      &stacks_);
+  std::sort(stacks_.begin(), stacks_.end(), [](const range& a, const range& b) { return a.lo < b.lo; });
+}
+
+holder wait_graph::holder_of(const void* mutex) const {
+  if (!indexed_) index();
+  holder h;
+  const std::uint64_t word = word_of(mutex);
+  const std::uintptr_t from = (word >> 32) << holder_shift, to = from + holder_bytes;
+  if ((word & locked) == 0 || from == 0) return h;
+
+  // Stacks do not overlap, so those that reach into the 64 KiB are neighbours.
+  auto at = std::upper_bound(stacks_.begin(), stacks_.end(), from,
+                             [](std::uintptr_t address, const range& r) { return address < r.hi; });
+  const g* any[holder::max] = {};
+  std::size_t n_any = 0;
+  for (; at != stacks_.end() && at->lo < to; ++at) {
+    if (n_any < holder::max) any[n_any++] = at->gp;
+    const status s = at->gp->status.get();
+    const bool saved = s != status::running && s != status::detached;
+    // What is below the innermost frame is not in use.
+    if (saved && at->gp->sched.sp >= to) continue;
+    if (h.n < holder::max) h.who[h.n++] = at->gp;
+  }
+  if (h.n == 0) {
+    h.n = n_any;
+    std::copy(any, any + n_any, h.who);
+  }
+  if (h.n != 0) {
+    h.how = h.n == 1 ? holder::kind::goroutine : holder::kind::one_of;
+    return h;
+  }
+  h.how = holder::kind::thread;
+  for (std::uintptr_t address = from; address < to; address += 4096) {
+    bool in_guard = false;
+    if (the_process.stacks.find_sig(address, &in_guard) != nullptr && !in_guard) h.how = holder::kind::ended;
+  }
+  return h;
+}
+
+std::string wait_graph::what(const g& gp, std::int64_t now) const {
+  const void* object = object_of(gp);
+  const char* kind = object_text(gp.reason);
+  if (object == nullptr || kind == nullptr) return {};
+  line text;
+  text.text("waits for ").text(kind).text(" ").hex(reinterpret_cast<std::uintptr_t>(object));
+  if (waits_for_mutex(gp)) {
+    const holder h = holder_of(object);
+    switch (h.how) {
+      case holder::kind::nobody: break;
+      case holder::kind::goroutine:
+        text.text(", held by ");
+        add_who(text, *h.who[0]);
+        break;
+      case holder::kind::one_of:
+        text.text(", held by one of ");
+        for (std::size_t i = 0; i < h.n; ++i) {
+          if (i != 0) text.text(", ");
+          add_who(text, *h.who[i]);
+        }
+        if (h.n == holder::max) text.text(", ...");
+        break;
+      case holder::kind::ended: text.text(", held by a goroutine that has ended"); break;
+      case holder::kind::thread: text.text(", held by a plain thread"); break;
+    }
+  }
+  if (const std::int64_t ns = waited_ns(gp, now); ns >= 0) {
+    text.text(", for ");
+    add_seconds(text, ns);
+  }
+  return text.c_str();
+}
+
+// Whom gp waits for, if that is known for certain.
+const g* wait_graph::next(const g& gp) const {
+  if (!waits_for_mutex(gp)) return nullptr;
+  const holder h = holder_of(gp.waiting->addr);
+  return h.how == holder::kind::goroutine ? h.who[0] : nullptr;
+}
+
+std::string wait_graph::cycles() const {
+  std::vector<const g*> waiters;
+  the_process.gs.for_each(
+      [](void* object, void* arg) {
+        const g& gp = *static_cast<g*>(object);
+        if (!gp.is_thread() && waits_for_mutex(gp)) static_cast<std::vector<const g*>*>(arg)->push_back(&gp);
+      },
+      &waiters);
+  std::string text;
+  std::size_t found = 0;
+  // Each waits for one other, so a walk either meets the way of an earlier one, ends, or comes back to its own.
+  std::unordered_map<const g*, std::size_t> seen_by;
+  for (std::size_t walk = 0; walk < waiters.size() && found < most_cycles; ++walk) {
+    const g* at = waiters[walk];
+    while (at != nullptr && seen_by.try_emplace(at, walk).second) at = next(*at);
+    if (at == nullptr || seen_by[at] != walk) continue;
+    // Printed from its oldest goroutine on, so that the same deadlock gives the same line.
+    const g* first = at;
+    for (const g* of = next(*at); of != at; of = next(*of)) {
+      if (of->goid < first->goid) first = of;
+    }
+    line step;
+    step.text("cycle: goroutine ").number(first->goid);
+    text += step.c_str();
+    const g* of = first;
+    for (std::size_t n = 0; n == 0 || of != first; ++n) {
+      if (n == most_in_cycle) {
+        text += " -> ...";
+        break;
+      }
+      line more;
+      more.text(" -> mutex ").hex(reinterpret_cast<std::uintptr_t>(of->waiting->addr));
+      of = next(*of);
+      more.text(" -> goroutine ").number(of->goid);
+      text += more.c_str();
+    }
+    text += '\n';
+    ++found;
+  }
+  return text;
+}
+
+}  // namespace weft::rt
