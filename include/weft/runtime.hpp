@@ -68,9 +68,7 @@ class runtime {
   }
   template <class F>
     requires std::is_invocable_v<std::decay_t<F>>
-  [[gnu::always_inline]] void go(F&& f) {
-    go(attrs{}, static_cast<F&&>(f));
-  }
+  [[gnu::always_inline]] void go(F&& f) { go(attrs{}, static_cast<F&&>(f)); }
 
   /// Runs f in a goroutine of this runtime and waits for it; the other goroutines go on afterwards.
   ///   Returns   what f returns (void: 0).

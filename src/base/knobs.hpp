@@ -14,7 +14,7 @@ struct knobs {
   std::uint64_t schedformat = 0;  // 0: Go 1.25 and newer; 1: Go 1.23
   std::uint64_t rest = 0;         // milliseconds until an idle M ends; 0: never
   std::uint64_t membarrier = 0;   // 1: not used
-  std::uint64_t spin = 0;        // microseconds that an M without work looks around before it sleeps
+  std::uint64_t spin = 0;         // microseconds that an M without work looks around before it sleeps
 };
 
 // The defaults, changed by WEFT_DEBUG. Returns null, or a message that names what is wrong (static storage of

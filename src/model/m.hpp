@@ -71,10 +71,10 @@ struct alignas(64) m {
   // Where the short paths look for a reason to go to schedule(): the runtime's word, or a constant one while a goroutine
   // is locked to this M, which must not run another.
   const atomic<std::uint32_t>* attention = nullptr;
-  g* lockedg = nullptr;           // the goroutine that is locked to it
-  std::uint32_t lockedext = 0;    // how many times
-  bool idle_locked = false;       // token: counted in nmidlelocked, under sched.lock
-  bool exiting = false;           // its goroutine has ended locked to it: the thread ends, nobody else may have it
+  g* lockedg = nullptr;         // the goroutine that is locked to it
+  std::uint32_t lockedext = 0;  // how many times
+  bool idle_locked = false;     // token: counted in nmidlelocked, under sched.lock
+  bool exiting = false;         // its goroutine has ended locked to it: the thread ends, nobody else may have it
   note park;
   chooser choose;
 

@@ -7,8 +7,8 @@
 
 #include "base/atomic.hpp"
 #include "base/knobs.hpp"
-#include "lock/mutex.hpp"
 #include "lock/doorbell.hpp"
+#include "lock/mutex.hpp"
 #include "model/gqueue.hpp"
 #include "model/m.hpp"
 #include "model/p.hpp"
@@ -68,7 +68,7 @@ struct sched_t {
   m* midle = nullptr;  // idle Ms, last in first out
   std::uint32_t nmidle = 0;
   std::uint32_t nmidlelocked = 0;  // Ms that wait for their locked goroutine to become runnable
-  p* pidle = nullptr;  // idle Ps, last in first out
+  p* pidle = nullptr;              // idle Ps, last in first out
   m* allm = nullptr;
   std::uint32_t nm = 0;              // Ms that exist: ids given out, less those that could not start
   std::uint32_t mnext = 0;           // the next id
@@ -84,30 +84,30 @@ struct sched_t {
   atomic<std::uint32_t> ngfree{0};
 
   // ---- stop-the-world (sched/stop.hpp)
-  mutex world_lock;                         // one stopper at a time; a thread that holds it has no P
-  atomic<std::uint32_t> stopwait{0};        // Ps still to be stopped; changed under lock
-  bool custom_procs = false;                // set by hand; else sysmon follows the machine
-  std::uint32_t procs_limit = 0;            // what was found last
+  mutex world_lock;                   // one stopper at a time; a thread that holds it has no P
+  atomic<std::uint32_t> stopwait{0};  // Ps still to be stopped; changed under lock
+  bool custom_procs = false;          // set by hand; else sysmon follows the machine
+  std::uint32_t procs_limit = 0;      // what was found last
 
   // ---- goroutines that were started from outside (class runtime)
   atomic<std::uint64_t> created_outside{0};
-  atomic<bool> ending{false};               // no more of them
+  atomic<bool> ending{false};  // no more of them
 
   // ---- the end
   alignas(64) atomic<std::uint32_t> foreign{0};  // threads outside that are waking one of our goroutines
   atomic<std::uint32_t> live_ms{0};              // Ms that have not gone home; run() sleeps on it
 
-  atomic<std::uint32_t> sleepers{0};             // word on which goroutines in `sleep` wait: 1 when all are cancelled
-  std::int64_t main_ended = 0;                   // when main returned, or shutdown began; under lock
-  int main_status = 0;                           // what the process ends with if they do not end
+  atomic<std::uint32_t> sleepers{0};  // word on which goroutines in `sleep` wait: 1 when all are cancelled
+  std::int64_t main_ended = 0;        // when main returned, or shutdown began; under lock
+  int main_status = 0;                // what the process ends with if they do not end
 
   // ---- sysmon
   doorbell sysmon_bell;
   os::thread sysmon_thread;
   bool has_sysmon = false;
-  bool sysmon_waits = false;   // deep asleep: whoever takes the first P rings; under lock
-  bool sysmon_stop = false;    // under lock
-  sched_t* all_next = nullptr; // all runtimes of the process, under the_process.runtimes_lock
+  bool sysmon_waits = false;    // deep asleep: whoever takes the first P rings; under lock
+  bool sysmon_stop = false;     // under lock
+  sched_t* all_next = nullptr;  // all runtimes of the process, under the_process.runtimes_lock
 
   // ---- what world::check has found
   char broken[200] = {};

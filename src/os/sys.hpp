@@ -29,7 +29,7 @@ struct thread {
 int thread_start(thread* out, void (*fn)(void*), void* arg);
 void thread_join(thread t);
 bool thread_try_join(thread t);  // false: it still runs
-std::uint64_t thread_id();  // the kernel's tid of the caller
+std::uint64_t thread_id();       // the kernel's tid of the caller
 
 struct stack_bounds {
   std::uintptr_t lo = 0, hi = 0;

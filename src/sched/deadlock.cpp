@@ -18,9 +18,9 @@ bool at_rest(const sched_t* rt) {
 // What all runtimes together look like at one moment.
 struct picture {
   bool at_rest = true;
-  bool wanted = false;          // some runtime is to report it
+  bool wanted = false;  // some runtime is to report it
   std::uint64_t goroutines = 0;
-  std::uint32_t threads = 0;    // of all runtimes
+  std::uint32_t threads = 0;  // of all runtimes
 };
 
 picture look() {
@@ -30,7 +30,7 @@ picture look() {
   for (const sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) {
     const std::uint64_t alive = goroutines_alive(rt);
     seen.at_rest = seen.at_rest && at_rest(rt);
-    seen.wanted = seen.wanted || (rt->report_deadlock && alive != 0);
+    seen.wanted = seen.wanted || (rt->report_deadlock && alive != 0 && rt->main_ended == 0);
     seen.goroutines += alive;
     seen.threads += rt->nm + (rt->has_sysmon ? 1 : 0);
   }

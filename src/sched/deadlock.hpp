@@ -7,6 +7,7 @@
 //        And the process has no thread but ours: any other could release a semaphore. Then nothing can change any more.
 // Why    two looks with the count of threads in between: a thread that is not ours may have ended after the first look, and
 //        have woken a goroutine before. At the second look that one would be seen running.
+// Not    after main's end: then those that are left are awaited, and told of in another way (options::shutdown_timeout).
 // Not    under ThreadSanitizer, which has a thread of its own: there is no report then.
 // Checked by test/death/deadlock_test.cpp, each exception to the rule by name.
 #pragma once

@@ -66,6 +66,31 @@ bool set_main_return(options& o, const char* s) {
   return true;
 }
 
+// A number, of seconds or with a unit.
+bool set_shutdown_timeout(options& o, const char* s) {
+  const std::size_t digits = std::strspn(s, "0123456789.");
+  const std::string number(s, digits);
+  const std::string unit(s + digits);
+  char* end = nullptr;
+  const double v = std::strtod(number.c_str(), &end);
+  if (digits == 0 || end != number.c_str() + number.size()) return false;
+  const double seconds = unit.empty() || unit == "s" ? 1
+                         : unit == "ms"              ? 1e-3
+                         : unit == "m"               ? 60
+                         : unit == "h"               ? 3600
+                                                     : 0;
+  if (seconds == 0 || v * seconds > 9e9) return false;
+  o.shutdown_timeout = duration::nanoseconds(static_cast<std::int64_t>(v * seconds * 1e9));
+  return true;
+}
+
+bool set_deadlock(options& o, const char* s) {
+  const bool on = std::strcmp(s, "on") == 0;
+  if (!on && std::strcmp(s, "off") != 0) return false;
+  o.deadlock = on;
+  return true;
+}
+
 struct row {
   const char* name;
   bool (*set)(options&, const char*);  // null: read elsewhere
@@ -77,6 +102,8 @@ constexpr row table[] = {
     {"WEFT_STACK_SIZE", set_stack_size, "bytes, 1K to 8M"},
     {"WEFT_MAX_THREADS", set_max_threads, "1 to 2147483647"},
     {"WEFT_ON_MAIN_RETURN", set_main_return, "cancel or exit"},
+    {"WEFT_SHUTDOWN_TIMEOUT", set_shutdown_timeout, "seconds, or with a unit: 500ms, 10s, 5m"},
+    {"WEFT_DEADLOCK", set_deadlock, "on or off"},
     {"WEFT_DEBUG", nullptr, "developers' knobs, name=value,…"},
     // These are read, and refused, by explorations only (src/sim/explore.cpp).
     {"WEFT_SIM_SEED", nullptr, "the run that an exploration is to repeat: a seed or a choice string"},

@@ -54,8 +54,8 @@ void mstart(m* mp);      // the life of an M; returns when the runtime has ended
 int newm(m* mp);         // starts its thread; else errno, and the m is gone
 void minit(m* mp);       // the calling thread becomes mp's
 void unminit(m* mp);
-void mexit(m* mp);              // on g0: an M that ends before its runtime; its thread is on its way home
-bool reap_ms(sched_t* rt);      // joins the threads of such; false: some are not gone yet
+void mexit(m* mp);          // on g0: an M that ends before its runtime; its thread is on its way home
+bool reap_ms(sched_t* rt);  // joins the threads of such; false: some are not gone yet
 
 // ---- goexit.cpp
 bool end_if_last(sched_t* rt);  // main has returned, or the end was asked for: was this the last goroutine?

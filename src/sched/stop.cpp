@@ -7,6 +7,7 @@
 #include "model/process.hpp"
 #include "os/sys.hpp"
 #include "sched/countdown.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
 #include "sched/revoke.hpp"
 #include "sched/sched.hpp"
@@ -113,7 +114,7 @@ bool stop_here(m* mp) {
   {
     mutex_guard guard(rt->lock);
     if ((rt->attention.load(relaxed) & attention_stop) == 0) return false;  // order: stop.begin
-    stop_p(rt, releasep(mp));                                              // order: stop.count
+    stop_p(rt, releasep(mp));                                               // order: stop.count
   }
   if (mp->spinning) {
     // Whoever starts the world again looks at every queue.

@@ -25,8 +25,8 @@ namespace {
 constexpr std::int64_t ms = 1'000'000;
 constexpr std::int64_t never = INT64_MAX;
 constexpr std::int64_t round_ns = 10 * ms;
-constexpr std::uint32_t rounds_awake = 5;         // after the last P went idle
-constexpr std::int64_t join_again_ns = 1 * ms;    // a thread that has said goodbye is about to be gone
+constexpr std::uint32_t rounds_awake = 5;       // after the last P went idle
+constexpr std::int64_t join_again_ns = 1 * ms;  // a thread that has said goodbye is about to be gone
 constexpr std::int64_t procs_period_ns = 1000 * ms;
 constexpr std::int64_t awaited_after_ns = 1000 * ms;
 
@@ -90,10 +90,9 @@ class watch {
       ended = rt_->main_ended;
     }
     if (ended == 0) return;
-    const std::int64_t patience =
-        ended > never - rt_->shutdown_timeout ? never : ended + rt_->shutdown_timeout;
+    const std::int64_t patience = ended > never - rt_->shutdown_timeout ? never : ended + rt_->shutdown_timeout;
     if (now_ >= patience) {
-      wires.awaited(rt_, true);
+      wires.awaited(rt_, now_ - ended, true);
       if (rt_->embedded) os::abort_process();
       os::exit_process(rt_->main_status);
     }
@@ -101,7 +100,7 @@ class watch {
     if (told_) return;
     if (now_ >= ended + awaited_after_ns) {
       told_ = true;
-      wires.awaited(rt_, false);
+      wires.awaited(rt_, now_ - ended, false);
     } else {
       until(ended + awaited_after_ns);
     }

@@ -20,8 +20,9 @@ class inspector {
 
   // In this order because each step relies on what those before it have shown: lists end, Ms are this runtime's.
   const char* run() {
-    for (const step s : {&inspector::ms, &inspector::idle_ps, &inspector::ps, &inspector::queues, &inspector::dead_gs,
-                         &inspector::stacks, &inspector::waiters, &inspector::sums, &inspector::dance}) {
+    for (const step s :
+         {&inspector::ms, &inspector::idle_ps, &inspector::ps, &inspector::queues, &inspector::dead_gs,
+          &inspector::stacks, &inspector::waiters, &inspector::locks, &inspector::sums, &inspector::dance}) {
       if (const char* broken = (this->*s)()) return broken;
     }
     return nullptr;
@@ -103,8 +104,14 @@ class inspector {
 
   const char* ps() {
     std::uint64_t tokens = 0;
-    for (std::uint32_t i = 0; i < rt_->nprocs; ++i) {
+    for (std::uint32_t i = 0; i < rt_->nallp.load(relaxed); ++i) {
       const p& pp = rt_->allp[i];
+      if ((pp.status.get() == p_status::dead) != (i >= procs(rt_)))
+        return wrong("dead and counted, or the other way round: P", i);
+      if (i >= procs(rt_)) {
+        if (pp.m != nullptr || pp.listed || !pp.q.empty() || pp.ngfree != 0) return wrong("dead and in use: P", i);
+        continue;
+      }
       tokens += pp.listed ? 1 : 0;
       const bool held = pp.m != nullptr;
       if (held && pp.listed) return wrong("idle and held: P", i);
@@ -142,7 +149,7 @@ class inspector {
         bad = wrong("queued while an M runs it: goroutine", gp->goid);
       }
     };
-    for (std::uint32_t i = 0; i < rt_->nprocs; ++i) {
+    for (std::uint32_t i = 0; i < procs(rt_); ++i) {
       if (!rt_->allp[i].q.for_each_at_rest(look)) return wrong("more in its ring than fits: P", i);
       if (bad != nullptr) return bad;
     }
@@ -170,7 +177,7 @@ class inspector {
         bad = wrong("in the cache of another runtime: g of goroutine", gp->goid);
       }
     };
-    for (std::uint32_t i = 0; i < rt_->nprocs; ++i) {
+    for (std::uint32_t i = 0; i < procs(rt_); ++i) {
       const p& pp = rt_->allp[i];
       if (pp.ngfree > sizes::gfree_high)
         return broken("dead gs in the cache of a P:", pp.ngfree, ", above ", sizes::gfree_high);
@@ -189,7 +196,7 @@ class inspector {
 
   // ---- stacks in the caches
   const char* stacks() {
-    for (std::uint32_t i = 0; i < rt_->nprocs; ++i) {
+    for (std::uint32_t i = 0; i < procs(rt_); ++i) {
       const p& pp = rt_->allp[i];
       for (int c = 0; c < stack_classes; ++c) {
         std::uint64_t n = 0;
@@ -236,9 +243,9 @@ class inspector {
   }
 
   const char* sums() {
-    std::uint64_t created = 0;
+    std::uint64_t created = rt_->created_outside.load(acquire);
     std::uint64_t ended = 0;
-    for (std::uint32_t i = 0; i < rt_->nprocs; ++i) {
+    for (std::uint32_t i = 0; i < rt_->nallp.load(relaxed); ++i) {
       ended += rt_->allp[i].ended.load(acquire);
       created += rt_->allp[i].created.load(acquire);
     }
@@ -254,11 +261,25 @@ class inspector {
     return differ("stacks of goroutines and in caches:", stacks_, the_process.stacks.slots_in_use());
   }
 
+  // ---- goroutines and their threads
+  const char* locks() {
+    std::uint64_t waiting = 0;
+    for (const m* mp = rt_->allm; mp != nullptr; mp = mp->alllink) {
+      waiting += mp->idle_locked ? 1 : 0;
+      const g* gp = mp->lockedg;
+      if (gp == nullptr) continue;
+      if ((gp->flags & g_locked) == 0 || gp->tied != mp)
+        return wrong("locked to a goroutine that is not locked to it: M", mp->id);
+      if (gp->m != nullptr && gp->m != mp) return wrong("its locked goroutine runs elsewhere: M", mp->id);
+    }
+    return differ("Ms that wait for their locked goroutine:", waiting, rt_->nmidlelocked);
+  }
+
   // Everybody sleeps: nothing runnable may be left, and an M that would help is not asked for in vain.
   const char* dance() {
     const std::uint32_t need = rt_->needspinning.load(relaxed);
     if (need > 1) return broken("needspinning:", need, ", not 0 or ", 1);
-    if (rt_->pidle != nullptr && rt_->nmidle == rt_->nm && queued_ != 0) {
+    if (rt_->pidle != nullptr && rt_->nmidle + rt_->nmidlelocked == rt_->nm && queued_ != 0) {
       return broken("goroutines runnable beside idle Ps, and all Ms asleep:", queued_, ", not ", 0);
     }
     return nullptr;
@@ -281,12 +302,8 @@ bool disturbed(const sched_t* rt) { return rt->foreign.load(acquire) != 0; }
 const char* check(sched_t* rt, others who) { return inspector(rt, who).run(); }
 
 void check_at_rest(sched_t* rt) {
-  if (rt->nmidle != rt->nm || rt->npidle.load(relaxed) != rt->nprocs || disturbed(rt)) return;
-  std::uint64_t alive = 0;
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) {
-    alive += rt->allp[i].created.load(acquire) - rt->allp[i].ended.load(acquire);
-  }
-  if (alive > most_walked) return;
+  if (rt->nmidle + rt->nmidlelocked != rt->nm || rt->npidle.load(relaxed) != procs(rt) || disturbed(rt)) return;
+  if (goroutines_alive(rt) > most_walked) return;
   const char* broken = check(rt);
   // A foreign waker raises its count before it changes the waiter's status, and cannot lower it again without
   // sched.lock, which is ours: what we have seen of its doing comes with its count.
