@@ -186,6 +186,7 @@ void stop_sysmon(sched_t* rt) {
   }
   rt->sysmon_bell.ring();
   os::thread_join(rt->sysmon_thread);
+  mutex_guard guard(rt->lock);
   rt->has_sysmon = false;
 }
 

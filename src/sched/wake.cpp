@@ -184,6 +184,12 @@ void resetspinning(m* mp) {
 void startm(sched_t* rt, p* pp, bool spinning) {
   if (spinning && !pp->q.empty()) fatal("sched: a spinning M would get a P with work");
   rt->lock.lock();
+  if ((rt->attention.load(relaxed) & attention_done) != 0) {
+    // From a waker outside, whose goroutine has run and was the last. Nothing is started any more, by nobody.
+    rt->lock.unlock();
+    if (spinning) end_spinning(spin(rt));
+    return;
+  }
   if (m* idle = midleget(rt)) {
     rt->lock.unlock();
     give(idle, pp, spinning);

@@ -108,6 +108,11 @@ int thread_start(thread* out, void (*fn)(void*), void* arg) {
   return 0;
 }
 void thread_join(thread t) { check::join(static_cast<std::uint32_t>(t.handle - 1), PC); }
+// Whoever tries is served after it: there is no point in looking at a thread that has not ended yet.
+bool thread_try_join(thread t) {
+  thread_join(t);
+  return true;
+}
 std::uint64_t thread_id() { return check::current_thread() + 1; }
 stack_bounds thread_stack() { return {}; }
 
@@ -135,6 +140,7 @@ int install_guards(guard_method, std::span<const range>) { return 0; }
 std::size_t mapping_limit() { return 65530; }
 
 int cpu_count() { return 2; }
+int process_threads() { return -1; }
 std::size_t main_stack_limit() { return std::size_t{16} << 10; }
 std::uint64_t random_seed() { return 1; }
 bool shadow_stack_active() { return false; }

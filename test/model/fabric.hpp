@@ -20,7 +20,8 @@ class fabric {
   // All Ps are idle, but on nobody's list: the model says where they are.
   explicit fabric(std::uint32_t procs) {
     rt_ = new rt::sched_t;
-    rt_->nprocs = procs;
+    rt_->nprocs.store(procs, rt::relaxed);
+    rt_->nallp.store(procs, rt::relaxed);
     rt_->max_threads = 100;
     rt_->allp = new rt::p[procs];
     for (std::uint32_t i = 0; i < procs; ++i) {
