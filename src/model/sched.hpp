@@ -36,10 +36,11 @@ struct sched_t {
   // ---- changed while the world is stopped only. Without a P it is a hint: all of allp stays readable.
   atomic<std::uint32_t> nprocs{0};
   new_work tell = new_work::nobody;
-  p* allp = nullptr;               // room for max_procs; those up to nallp exist, those from nprocs on are dead
+  p* allp = nullptr;               // room for procs_room; those up to nallp exist, those from nprocs on are dead
   atomic<std::uint32_t> nallp{0};  // Ps that have ever been; their counters stay
 
   // ---- fixed after boot
+  std::uint32_t procs_room = 0;
   std::uint32_t max_threads = 0;
   std::uint8_t default_stack_class = 0;
   std::uint64_t seed = 0;
@@ -71,6 +72,7 @@ struct sched_t {
   p* pidle = nullptr;              // idle Ps, last in first out
   m* allm = nullptr;
   std::uint32_t nm = 0;              // Ms that exist: ids given out, less those that could not start
+  std::uint32_t nmfreed = 0;         // Ms that have ended before the runtime
   std::uint32_t mnext = 0;           // the next id
   m* freem = nullptr;                // Ms that have ended before the runtime; their threads are still to be joined
   m* to_start = nullptr;             // Ms whose threads sysmon is to start: whoever needs them is no model for a thread

@@ -5,6 +5,7 @@
 //            ─▶ threads joined, foreign wakers gone ─▶ memory to the process
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -163,10 +164,7 @@ class runtime {
     rt_.spin_ns = static_cast<std::int64_t>(k.spin) * 1000;
     rt_.rest_ns = static_cast<std::int64_t>(k.rest) * 1'000'000;
     rt_.start_time = os::now();
-    int err = 0;
-    void* memory = os::reserve(allp_bytes, &err);
-    if (memory == nullptr) refused(err, "the Ps");
-    rt_.allp = static_cast<p*>(memory);
+    reserve_ps(n);
     // As when gomaxprocs grows: stopped, and then started.
     procresize(&rt_, n);
     for (std::uint32_t i = n; i-- > 0;) {
@@ -179,7 +177,7 @@ class runtime {
       m0_ = allocm(&rt_);
     }
     if (m0_ == nullptr) {
-      os::unmap(rt_.allp, allp_bytes);
+      os::unmap(rt_.allp, sizeof(p) * rt_.procs_room);
       refused(12, "an M");
     }
     acquirep(m0_, &rt_.allp[0]);
@@ -276,11 +274,22 @@ class runtime {
       mp->schedlink = the_process.mfree;
       the_process.mfree = mp;
     }
-    os::unmap(rt_.allp, allp_bytes);
+    os::unmap(rt_.allp, sizeof(p) * rt_.procs_room);
   }
 
  private:
-  static constexpr std::size_t allp_bytes = sizeof(p) * sizes::max_procs;
+  // Address space for as many Ps as there may ever be: they never move. Where that is refused, for as many as can be had,
+  // and gomaxprocs cannot go beyond.
+  void reserve_ps(std::uint32_t least) {
+    int err = 0;
+    void* memory = nullptr;
+    for (std::uint32_t room = sizes::max_procs; memory == nullptr; room = std::max(room / 2, least)) {
+      memory = os::reserve(sizeof(p) * room, &err);
+      rt_.procs_room = room;
+      if (memory == nullptr && room == least) refused(err, "the Ps");
+    }
+    rt_.allp = static_cast<p*>(memory);
+  }
 
   [[noreturn]] static void refused(int err, const char* what) {
     throw std::system_error(err, std::generic_category(), std::string("weft: no memory for ") + what);

@@ -45,6 +45,10 @@ int gomaxprocs(int n) {
     return static_cast<int>(old);
   }
   if (n < 1) return static_cast<int>(rt::procs(rt));
+  if (static_cast<std::uint32_t>(n) > rt->procs_room) {
+    throw error("weft::gomaxprocs " + std::to_string(n) + ": address space is short, there is room for " +
+                std::to_string(rt->procs_room));
+  }
   return static_cast<int>(rt::set_procs(rt, rt::getg(), static_cast<std::uint32_t>(n), true));
 }
 
@@ -74,7 +78,7 @@ runtime_stats stats() {
   }
   rt::enter inside(rt::getg(), rt::op::point);
   rt::mutex_guard guard(rt->lock);
-  s.threads = rt->mnext;
+  s.threads = rt->nm + rt->nmfreed;
   return s;
 }
 

@@ -72,7 +72,7 @@ class watch {
       mutex_guard guard(rt_->lock);
       if (rt_->custom_procs) return;
     }
-    const auto n = std::min(static_cast<std::uint32_t>(os::cpu_count()), sizes::max_procs);
+    const auto n = std::min(static_cast<std::uint32_t>(os::cpu_count()), rt_->procs_room);
     if (n == rt_->procs_limit) return;
     rt_->procs_limit = n;
     // The runtime must not end meanwhile; if it has, nothing is stopped.

@@ -110,6 +110,7 @@ void mexit(m* mp) {
     mutex_guard guard(rt->lock);
     if ((rt->attention.load(relaxed) & attention_done) != 0) return;  // joined with all others
     unlink_m(rt, mp);
+    ++rt->nmfreed;
     mp->schedlink = rt->freem;
     rt->freem = mp;
     // Inside the lock: sysmon, which it belongs to, lives as long as an M is counted in live_ms.

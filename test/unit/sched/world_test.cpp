@@ -22,7 +22,8 @@ class world_by_hand : public ::testing::Test {
   static constexpr std::uint32_t procs = 3;
 
   void SetUp() override {
-    rt.nprocs = procs;
+    rt.nprocs.store(procs, relaxed);
+    rt.nallp.store(procs, relaxed);
     rt.allp = ps;
     for (std::uint32_t i = procs; i-- > 0;) {
       ps[i].id = i;
