@@ -56,7 +56,9 @@ void wedge(m* mp) {
 // Foreign code has ended the thread under its goroutine, whose stack has been unwound, or just left: neither it nor
 // what it held can go on.
 void on_thread_end() {
-  wires.thread_ended(getg());
+  const g* gp = getg();
+  if (gp == nullptr) return;  // between two runs of an exploration
+  wires.thread_ended(gp);
   os::abort_process();
 }
 
