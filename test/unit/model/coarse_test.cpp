@@ -30,9 +30,7 @@ TEST(coarse, elapsed_is_exact_to_a_tick_and_comes_round) {
 }
 
 // Another thread has refreshed the clock since the reporter looked at it.
-TEST(coarse, a_stamp_ahead_of_now_is_no_time) {
-  EXPECT_EQ(0, coarse_elapsed_ns(coarse_ticks(500 * tick), 498 * tick));
-}
+TEST(coarse, a_stamp_ahead_of_now_is_no_time) { EXPECT_EQ(0, coarse_elapsed_ns(coarse_ticks(500 * tick), 498 * tick)); }
 
 }  // namespace
 }  // namespace weft::rt
