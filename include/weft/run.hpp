@@ -57,6 +57,8 @@ auto run(const options& o, F&& f) {
       throw;
     } catch (...) {
       result.thrown = std::current_exception();
+      // None of C++'s: pthread_exit or thread cancellation, which may not be caught.
+      if (!result.thrown) throw;
     }
   };
   void (*call)(void*) = [](void* b) { (*static_cast<decltype(body)*>(b))(); };

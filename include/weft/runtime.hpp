@@ -95,6 +95,7 @@ class runtime {
         throw;
       } catch (...) {
         thrown = std::current_exception();
+        if (!thrown) throw;  // as in weft::run
       }
     };
     go([&body] { body(); });
@@ -131,7 +132,9 @@ class runtime {
         p.set_exception(std::make_exception_ptr(future_cancelled()));
         throw;
       } catch (...) {
-        p.set_exception(std::current_exception());
+        std::exception_ptr thrown = std::current_exception();
+        if (!thrown) throw;  // as in weft::run
+        p.set_exception(std::move(thrown));
       }
     });
     return result;

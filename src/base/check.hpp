@@ -14,7 +14,7 @@ inline constexpr bool checked = false;
 [[noreturn]] void fatal(const char* text);
 [[noreturn]] void fatal(const char* text, unsigned long long a, unsigned long long b = 0);
 
-// One of the three wires that run upward (HOUSE 1.2): fatal -> dump. Set once by boot.
+// The wire from fatal to the dump of the goroutines (base/wires.hpp). Set once by boot.
 using dump_fn = void (*)();
 void set_fatal_dump(dump_fn fn);
 

@@ -154,6 +154,19 @@ stack* stack_arenas::find_sig(std::uintptr_t address, bool* in_guard) const {
   return nullptr;
 }
 
+void stack_arenas::for_each_sig(void (*f)(const stack& s, void* arg), void* arg) const {
+  // order: arena.chunk
+  const std::uint32_t n = nchunks_.load(acquire);
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const chunk& c = chunks_[i];
+    const std::uint32_t carved = c.carved.load(relaxed);
+    for (std::uint32_t k = 0; k < carved; ++k) {
+      const stack* s = descriptor_of(c.base + k * stack_slot_bytes(c.size_class), c.size_class);
+      if (s->lo != 0) f(*s, arg);
+    }
+  }
+}
+
 std::uint64_t stack_arenas::slots_in_use() const { return in_use_.load(relaxed); }
 std::uint64_t stack_arenas::bytes_reserved() const { return reserved_.load(relaxed); }
 

@@ -69,6 +69,9 @@ class stack_arenas {
   // Safe in a signal handler: reads published chunks only, takes no lock.
   stack* find_sig(std::uintptr_t address, bool* in_guard) const;
 
+  // Calls f(slot, arg) for every slot that was ever handed out, free ones too. As find_sig.
+  void for_each_sig(void (*f)(const stack& s, void* arg), void* arg) const;
+
   std::uint64_t slots_in_use() const;  // out of the arena, P caches included
   std::uint64_t bytes_reserved() const;
   os::guard_method method() const { return method_; }

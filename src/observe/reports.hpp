@@ -1,4 +1,4 @@
-// reports: what the lookout says when a process is about to die. Called through the wires only.
+// reports: what the lookout says when a process is about to die, or does not end. Called through the wires only.
 #pragma once
 #include <cstddef>
 #include <cstdint>

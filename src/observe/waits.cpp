@@ -19,6 +19,9 @@ constexpr std::uint64_t locked = 1;
 constexpr int holder_shift = 16;
 constexpr std::uintptr_t holder_bytes = std::uintptr_t{1} << holder_shift;
 
+// Nearly all locks are taken in the outermost frames. For stacks that are free nothing tells how far they were used.
+constexpr std::uintptr_t usual_depth = 16 << 10;
+
 constexpr std::size_t most_cycles = 8;
 constexpr std::size_t most_in_cycle = 16;
 
@@ -68,12 +71,11 @@ std::int64_t waited_ns(const g& gp, std::int64_t now) {
 
 void wait_graph::index() const {
   indexed_ = true;
-  the_process.gs.for_each(
-      [](void* object, void* arg) {
-        const g& gp = *static_cast<g*>(object);
-        const stack* st = gp.stack;
-        if (!is_alive(gp) || gp.is_thread() || st == nullptr) return;
-        static_cast<std::vector<range>*>(arg)->push_back({st->lo, reinterpret_cast<std::uintptr_t>(st), &gp});
+  the_process.stacks.for_each_sig(
+      [](const stack& st, void* arg) {
+        const g* gp = static_cast<const g*>(st.owner);
+        if (gp != nullptr && !is_alive(*gp)) gp = nullptr;
+        static_cast<std::vector<range>*>(arg)->push_back({st.lo, reinterpret_cast<std::uintptr_t>(&st), gp});
       },
       &stacks_);
   std::sort(stacks_.begin(), stacks_.end(), [](const range& a, const range& b) { return a.lo < b.lo; });
@@ -89,28 +91,35 @@ holder wait_graph::holder_of(const void* mutex) const {
   // Stacks do not overlap, so those that reach into the 64 KiB are neighbours.
   auto at = std::upper_bound(stacks_.begin(), stacks_.end(), from,
                              [](std::uintptr_t address, const range& r) { return address < r.hi; });
-  const g* any[holder::max] = {};
-  std::size_t n_any = 0;
+  const g* returned[holder::max] = {};  // whose frames may have been there, and are not now
+  std::size_t n_returned = 0;
+  bool free_here = false;
   for (; at != stacks_.end() && at->lo < to; ++at) {
-    if (n_any < holder::max) any[n_any++] = at->gp;
+    if (at->gp == nullptr) {
+      free_here = true;
+      if (at->hi - usual_depth < to) h.or_ended = true;
+      continue;
+    }
     const status s = at->gp->status.get();
     const bool saved = s != status::running && s != status::detached;
-    // What is below the innermost frame is not in use.
-    if (saved && at->gp->sched.sp >= to) continue;
-    if (h.n < holder::max) h.who[h.n++] = at->gp;
+    if (!saved || at->gp->sched.sp < to) {
+      if (h.n < holder::max) h.who[h.n++] = at->gp;
+    } else if (n_returned < holder::max) {
+      returned[n_returned++] = at->gp;
+    }
   }
-  if (h.n == 0) {
-    h.n = n_any;
-    std::copy(any, any + n_any, h.who);
-  }
-  if (h.n != 0) {
-    h.how = h.n == 1 ? holder::kind::goroutine : holder::kind::one_of;
+  if (h.n == 0 && free_here) {
+    h.how = holder::kind::ended;
     return h;
   }
-  h.how = holder::kind::thread;
-  for (std::uintptr_t address = from; address < to; address += 4096) {
-    bool in_guard = false;
-    if (the_process.stacks.find_sig(address, &in_guard) != nullptr && !in_guard) h.how = holder::kind::ended;
+  if (h.n == 0) {
+    h.n = n_returned;
+    std::copy(returned, returned + n_returned, h.who);
+  }
+  if (h.n == 0) {
+    h.how = holder::kind::thread;
+  } else {
+    h.how = h.n == 1 && !h.or_ended ? holder::kind::goroutine : holder::kind::one_of;
   }
   return h;
 }
@@ -136,6 +145,7 @@ std::string wait_graph::what(const g& gp, std::int64_t now) const {
           add_who(text, *h.who[i]);
         }
         if (h.n == holder::max) text.text(", ...");
+        if (h.or_ended) text.text(", or one that has ended");
         break;
       case holder::kind::ended: text.text(", held by a goroutine that has ended"); break;
       case holder::kind::thread: text.text(", held by a plain thread"); break;

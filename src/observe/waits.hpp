@@ -28,7 +28,7 @@ struct holder {
   enum class kind : std::uint8_t {
     nobody,     // free, or given to a waiter that has not run yet
     goroutine,  // who[0]
-    one_of,     // who[0..n), and more of them if n == max
+    one_of,     // who[0..n), and more of them if n == max; with or_ended, one that has ended as well
     ended,      // a goroutine whose stack nobody has now
     thread,     // no stack of ours
   };
@@ -36,6 +36,7 @@ struct holder {
   kind how = kind::nobody;
   const g* who[max] = {};
   std::size_t n = 0;
+  bool or_ended = false;
 };
 
 class wait_graph {
@@ -50,13 +51,13 @@ class wait_graph {
  private:
   struct range {
     std::uintptr_t lo, hi;  // frames can be between
-    const g* gp;
+    const g* gp;            // null: free
   };
   void index() const;
   const g* next(const g& gp) const;
 
   mutable bool indexed_ = false;
-  mutable std::vector<range> stacks_;  // of all that live, by address
+  mutable std::vector<range> stacks_;  // all that there are, by address
 };
 
 }  // namespace weft::rt

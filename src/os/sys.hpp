@@ -31,6 +31,10 @@ void thread_join(thread t);
 bool thread_try_join(thread t);  // false: it still runs
 std::uint64_t thread_id();       // the kernel's tid of the caller
 
+// From now on, should the calling thread end by pthread_exit or cancellation, fn is called on it, late: on its own
+// stack, and other destructors may have run. Null: no more. Returns errno; then nobody will be told.
+int watch_thread_end(void (*fn)());
+
 struct stack_bounds {
   std::uintptr_t lo = 0, hi = 0;
 };

@@ -165,6 +165,24 @@ std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1
 
 }  // namespace
 
+namespace {
+
+// A key's destructor, and no thread_local object's: for the main thread glibc runs only the former.
+pthread_once_t end_key_once = PTHREAD_ONCE_INIT;
+pthread_key_t end_key;
+int end_key_error = 0;
+
+void call_at_end(void* fn) { reinterpret_cast<void (*)()>(fn)(); }
+void make_end_key() { end_key_error = ::pthread_key_create(&end_key, call_at_end); }
+
+}  // namespace
+
+int watch_thread_end(void (*fn)()) {
+  ::pthread_once(&end_key_once, make_end_key);
+  if (end_key_error != 0) return end_key_error;
+  return ::pthread_setspecific(end_key, reinterpret_cast<const void*>(fn));
+}
+
 int thread_start(thread* out, void (*fn)(void*), void* arg) {
   pthread_attr_t attr;
   if (const int e = ::pthread_attr_init(&attr)) return e;

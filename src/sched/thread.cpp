@@ -12,6 +12,7 @@
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "base/print.hpp"
+#include "base/wires.hpp"
 #include "os/sys.hpp"
 #include "sched/countdown.hpp"
 #include "sched/sched.hpp"
@@ -52,6 +53,15 @@ void wedge(m* mp) {
   mp->blocked = false;
 }
 
+// Foreign code has ended the thread under its goroutine, whose stack has been unwound, or just left: neither it nor
+// what it held can go on.
+void on_thread_end() {
+  const g* gp = getg();
+  if (gp == nullptr) return;  // between two runs of an exploration
+  wires.thread_ended(gp);
+  os::abort_process();
+}
+
 }  // namespace
 
 // What a thread needs before it can run goroutines (Go's minit).
@@ -60,6 +70,8 @@ void minit(m* mp) {
   mp->eh = static_cast<eh_globals*>(os::exception_globals());
   mp->thread_eh = *mp->eh;
   mp->signal_stack = os::signal_stack_install();
+  // Refused (the program has used up its keys): such an end would be silent, as it is everywhere else.
+  os::watch_thread_end(on_thread_end);
 #ifdef WEFT_ASAN
   mp->g0_stack = os::thread_stack();
 #endif
@@ -69,6 +81,7 @@ void minit(m* mp) {
 }
 
 void unminit(m* mp) {
+  os::watch_thread_end(nullptr);
   *mp->eh = mp->thread_eh;
   if (mp->signal_stack != nullptr) os::signal_stack_remove(mp->signal_stack);
   mp->signal_stack = nullptr;

@@ -162,6 +162,7 @@ int membarrier() {
   return 0;
 }
 
+int watch_thread_end(void (*)()) { return 0; }
 void* signal_stack_install() { return nullptr; }
 void signal_stack_remove(void*) {}
 void fault_handler_install(bool (*)(std::uintptr_t, std::uintptr_t)) {}

@@ -157,7 +157,17 @@ TEST(Title, Forms) {
   EXPECT_EQ(title(gp), "goroutine 7 [waiting]");
   gp.reason = weft::rt::wait_reason::semacquire;
   EXPECT_EQ(title(gp), "goroutine 7 [semacquire]");
-  gp.flags |= weft::rt::g_is_thread;
+  gp.flags |= weft::rt::g_locked;
+  EXPECT_EQ(title(gp), "goroutine 7 [semacquire, locked to thread]");
+  auto waited = [&gp](std::int64_t seconds) {
+    weft::rt::line text;
+    add_title(text, gp, state_text(gp), seconds * 1'000'000'000);
+    return std::string(text.c_str());
+  };
+  EXPECT_EQ(waited(59), "goroutine 7 [semacquire, locked to thread]");
+  EXPECT_EQ(waited(60), "goroutine 7 [semacquire, 1 minutes, locked to thread]");
+  EXPECT_EQ(waited(3599), "goroutine 7 [semacquire, 59 minutes, locked to thread]");
+  gp.flags = weft::rt::g_is_thread;
   EXPECT_EQ(title(gp), "thread [semacquire]");
 }
 

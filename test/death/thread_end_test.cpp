@@ -1,0 +1,49 @@
+// A thread that foreign code ends under its goroutine is a fatal error that names the goroutine.
+#include "death/ending.hpp"
+
+namespace {
+
+using death::ending;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+
+void expect_report(const char* name, const std::string& goroutine, const std::string& who) {
+  const ending e = death::run("thread_end", {name}, {"WEFT_PROCS=2"});
+  SCOPED_TRACE(name + testing::PrintToString(e));
+  EXPECT_EQ(e.signal, SIGABRT);
+  EXPECT_FALSE(e.timed_out);
+  EXPECT_THAT(e.err, ContainsRegex("^fatal error: the thread of " + goroutine +
+                                   " has ended \\(pthread_exit or thread cancellation in foreign code\\)\n\n" + who +
+                                   ":\n\tthe thread has left its stack\n"));
+  // The others, as in every fatal error; and itself once only.
+  EXPECT_THAT(e.err, ContainsRegex("\n\ngoroutine [0-9]+ \\[semacquire\\] \"patient\":\n\twaits for semaphore 0x"));
+  EXPECT_EQ(death::count(e.err, "the thread has left its stack"), 1);
+}
+
+TEST(ThreadEnd, OnAWorkerByPthreadExit) {
+  if (tsan) GTEST_SKIP() << "ThreadSanitizer has its own pthread_exit, for threads only";
+  expect_report("exit_on_worker", "goroutine [0-9]+ \"caller\"", "goroutine [0-9]+ \\[running\\] \"caller\"");
+  const ending e = death::run("thread_end", {"exit_on_worker"}, {"WEFT_PROCS=2"});
+  EXPECT_THAT(e.err, HasSubstr("left its stack\ncreated by plugin::on_worker")) << testing::PrintToString(e);
+}
+
+// glibc ends that one in another way than those that pthread_create has started.
+TEST(ThreadEnd, OnTheMainThread) {
+  if (tsan) GTEST_SKIP() << "ThreadSanitizer has its own pthread_exit, for threads only";
+  expect_report("exit_on_main", "goroutine 1", "goroutine 1 \\[running\\]");
+}
+
+TEST(ThreadEnd, ByCancellation) {
+  if (tsan) GTEST_SKIP() << "ThreadSanitizer has its own pthread_exit, for threads only";
+  expect_report("cancel", "goroutine [0-9]+ \"caller\"", "goroutine [0-9]+ \\[running\\] \"caller\"");
+}
+
+TEST(ThreadEnd, OfThreadsWithoutGoroutineIsNobodysBusiness) {
+  const ending e = death::run("thread_end", {"harmless"});
+  EXPECT_EQ(e.status, 0) << testing::PrintToString(e);
+  EXPECT_EQ(e.out, "all is well\n");
+  EXPECT_EQ(e.err, "");
+}
+
+}  // namespace
