@@ -1,24 +1,31 @@
-// A user's program, built by each of the consumer projects beside it: goroutines meet at a mutex, a semaphore and a wait
-// group; an exception is thrown by the library and caught by type here, which a hidden type_info would break.
+// A user's program, built by each of the consumer projects beside this file. Goroutines meet at a mutex, a semaphore and
+// a wait group; two exceptions are thrown inside the library and caught by type here, which a hidden type_info would
+// break; and an exploration finds a lost update.
+#include <weft/sim.hpp>
 #include <weft/weft.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdio>
 #include <string_view>
 
-int main() {
-  bool refused = false;
-  try {
-    weft::options none;
-    none.procs = -1;
-    weft::run(none, [] {});
-  } catch (const weft::error& e) {
-    refused = std::string_view(e.what()).find("-1") != std::string_view::npos;
-  }
+namespace {
 
-  weft::options two;
-  two.procs = 2;
-  const long sum = weft::run(two, [] {
+bool refuses_bad_options() {
+  weft::options o;
+  o.procs = -1;
+  try {
+    weft::run(o, [] {});
+  } catch (const weft::error& e) {
+    return std::string_view(e.what()).find("-1") != std::string_view::npos;
+  }
+  return false;
+}
+
+long sum_of_squares() {
+  weft::options o;
+  o.procs = 2;
+  return weft::run(o, [] {
     std::array<long, 100> squares{};
     long total = 0;
     weft::mutex m;
@@ -28,7 +35,7 @@ int main() {
       workers.go([&, i] {
         const auto n = static_cast<long>(i);
         weft::yield();
-        squares[i] = n * n;
+        squares[i] = weft::blocking([n] { return n * n; });
         m.lock();
         total += squares[i];
         m.unlock();
@@ -41,5 +48,36 @@ int main() {
     finished.acquire();
     return total;
   });
-  std::printf("sum of 100 squares: %ld, bad options: %s\n", sum, refused ? "refused" : "taken");
+}
+
+bool finds_the_lost_update() {
+  try {
+    weft::sim::explore({.name = "lost_update", .runs = 100}, [] {
+      int n = 0;
+      weft::wait_group both;
+      for (int i = 0; i < 2; ++i) {
+        both.go([&] {
+          const int seen = n;
+          weft::sim::point();
+          n = seen + 1;
+        });
+      }
+      both.wait();
+      weft::sim::check(n == 2, "both have counted");
+    });
+  } catch (const weft::sim::failure&) {
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int main() {
+  const bool refused = refuses_bad_options();
+  const long sum = sum_of_squares();
+  const bool found = finds_the_lost_update();
+  std::printf("sum of squares: %ld\nbad options: %s\nlost update: %s\n", sum, refused ? "refused" : "taken",
+              found ? "found" : "missed");
+  return 0;
 }
