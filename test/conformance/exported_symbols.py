@@ -1,7 +1,10 @@
 """fault_27: the shared library exports what the public headers declare with WEFT_EXPORT, all of it and nothing else.
 
 A runtime that exports a name of libc's or pthread's replaces that function in the program that loads it; one that exports
-its insides makes them part of its interface. Usage: exported_symbols.py <directory with one libweft.so in or below it>
+its insides makes them part of its interface. One that hides what it declares is found out by the user's linker only: what
+is in weft::v0 but hidden lacks its WEFT_EXPORT.
+
+Usage: exported_symbols.py <directory with one libweft.so in or below it; with its object files, if it is a build directory>
 """
 
 import pathlib
@@ -41,6 +44,23 @@ def exports(library):
     return [(kind, name, text) for (kind, name), text in zip(found, read, strict=True)]
 
 
+def hidden(build):
+    """Functions, data and type information of weft::v0 in the object files that no program can reach."""
+    objects = sorted(build.rglob("*.o"))
+    if not objects:
+        sys.exit(f"exported_symbols: no object files below {build}")
+    found = {}
+    for line in subprocess.run(
+        ["readelf", "--symbols", "--wide", *map(str, objects)], check=True, capture_output=True, text=True
+    ).stdout.splitlines():
+        words = line.split()
+        if len(words) == 8 and words[5] == "HIDDEN" and words[6] != "UND" and PUBLIC.match(words[7]):
+            # inline functions are weak and may be hidden; the type_info of an exception must not be
+            if words[4] == "GLOBAL" or words[7].startswith("_ZTI"):
+                found[words[7]] = None
+    return list(found)
+
+
 def main():
     libraries = [p for p in pathlib.Path(sys.argv[1]).rglob("libweft.so*") if not p.is_symlink()]
     if len(libraries) != 1:
@@ -57,6 +77,8 @@ def main():
         if not PUBLIC.match(name) or not (path[-1] in plain | classes or path[-2] in classes):
             bad.append(f"{kind} {name} ({text})")
     bad += [f"missing: {name}, declared with WEFT_EXPORT" for name in sorted((plain | classes) - seen)]
+    if (pathlib.Path(sys.argv[1]) / "CMakeCache.txt").exists():
+        bad += [f"hidden: {name}, which is in weft::v0" for name in hidden(pathlib.Path(sys.argv[1]))]
     if bad:
         sys.exit("exported_symbols: not what the public headers declare:\n  " + "\n  ".join(bad))
     print(f"exported_symbols: {len(symbols)} names, all that is declared, nothing else")

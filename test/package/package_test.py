@@ -63,11 +63,12 @@ def below(directory):
     return {str(p.relative_to(directory)) for p in directory.rglob("*") if not p.is_dir()}
 
 
-def only(pattern):
-    """The one file or directory of the installed tree that matches; lib is lib64 on some systems."""
-    found = list(prefix().glob(pattern))
+def only(pattern, tree=None):
+    """The one file or directory of an installed tree that matches; lib is lib64 on some systems."""
+    tree = tree or prefix()
+    found = list(tree.glob(pattern))
     if len(found) != 1:
-        fail(f"one {pattern} expected in {prefix()}, found {found}")
+        fail(f"one {pattern} expected in {tree}, found {found}")
     return found[0]
 
 
@@ -89,13 +90,14 @@ def sonames():
 
 
 def check_program(program, weft=None):
-    """It runs, and what it needs is the system's and, with a shared library, weft's."""
+    """weft: where the shared library is, if the program does not know."""
     printed = call(program, **({"LD_LIBRARY_PATH": str(weft)} if weft else {}))
     if printed != OUTPUT:
         fail(f"{program} printed:\n{printed}expected:\n{OUTPUT}")
 
 
 def check_needed(file, *others):
+    """Beside the system's libraries it needs the others, all of them and no more."""
     needed = dynamic(file, "NEEDED")
     if foreign := [n for n in needed if not SYSTEM.fullmatch(n) and n not in others]:
         fail(f"{file} needs {foreign}")
@@ -119,17 +121,8 @@ def case_install():
     prefix().parent.mkdir(exist_ok=True)
     first.rename(prefix())
 
-    found = below(prefix())
-    lib = str(only("lib*").relative_to(prefix()))
-    wanted = {f"include/{name}" for name in below(ROOT / "include")}
-    wanted |= {f"{lib}/{name}" for name in ("libweft.so", *sonames())} if shared() else {f"{lib}/libweft.a"}
-    wanted |= {f"{lib}/cmake/weft/{name}.cmake"
-               for name in ("weftConfig", "weftConfigVersion", "weftTargets", "weftTargets-release")}
-    wanted |= {f"{lib}/pkgconfig/weft.pc"}
-    if found != wanted:
-        fail(f"installed, but not wanted: {sorted(found - wanted)}; wanted, but not installed: {sorted(wanted - found)}")
-
-    for name in sorted(found):
+    library = check_installed(prefix(), "release")
+    for name in sorted(below(prefix())):
         file = prefix() / name
         if file.suffix in (".cmake", ".pc"):
             text = file.read_text()
@@ -140,11 +133,24 @@ def case_install():
                 fail(f"{name} names libdw, which no consumer needs")
 
     if shared():
-        library = prefix() / lib / "libweft.so"
         if (soname := dynamic(library, "SONAME")) != [sonames()[0]]:
             fail(f"the SONAME is {soname}, expected {sonames()[0]}")
         check_needed(library)
         print(call(sys.executable, "-B", ROOT / "test/conformance/exported_symbols.py", prefix()), end="")
+
+
+def check_installed(tree, build_type):
+    """Its files are those that they should be; returns the library."""
+    found = below(tree)
+    lib = str(only("lib*", tree).relative_to(tree))
+    wanted = {f"include/{name}" for name in below(ROOT / "include")}
+    wanted |= {f"{lib}/{name}" for name in ("libweft.so", *sonames())} if shared() else {f"{lib}/libweft.a"}
+    wanted |= {f"{lib}/cmake/weft/{name}.cmake"
+               for name in ("weftConfig", "weftConfigVersion", "weftTargets", f"weftTargets-{build_type}")}
+    wanted |= {f"{lib}/pkgconfig/weft.pc"}
+    if found != wanted:
+        fail(f"installed, but not wanted: {sorted(found - wanted)}; wanted, but not installed: {sorted(wanted - found)}")
+    return tree / lib / ("libweft.so" if shared() else "libweft.a")
 
 
 def consumer(name, *arguments):
@@ -230,6 +236,11 @@ def part(name, *arguments):
     call("cmake", "--install", build, "--prefix", build / "nothing")
     if (build / "nothing").exists() and below(build / "nothing"):
         fail(f"the parent's install brought {below(build / 'nothing')}")
+    configure(HERE / name, build, "-DCMAKE_BUILD_TYPE=Debug", f"-DBUILD_SHARED_LIBS={'ON' if shared() else 'OFF'}",
+              "-DWEFT_INSTALL=ON", *arguments)
+    shutil.rmtree(build / "asked", ignore_errors=True)
+    call("cmake", "--install", build, "--prefix", build / "asked")
+    check_installed(build / "asked", "debug")
 
 
 def case_add_subdirectory():
