@@ -11,6 +11,7 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/knobs.hpp"
@@ -211,7 +212,11 @@ class runtime {
       }
       free_unused_stack(st);
     }
+    // Main's start wakes nobody (Go: mainStarted): the M would find nothing, and come before sysmon, which is to be the
+    // first thread of all.
+    const new_work tell = std::exchange(rt_.tell, new_work::nobody);
     launch(m0_, gp, &entry::ops, &m0_->g0, nullptr);
+    rt_.tell = tell;
   }
 
   void open() {

@@ -19,9 +19,10 @@ TEST(Resources, NoMoreThreads) {
   if (e.status == not_possible) GTEST_SKIP() << "needs root, to become a user with a limit";
   EXPECT_EQ(e.status, 0) << testing::PrintToString(e);
   EXPECT_EQ(e.out, "done: 200 of 200\n") << testing::PrintToString(e);
-  // One line, which names the error.
-  EXPECT_EQ(count(e.err, "\n"), 1) << testing::PrintToString(e);
-  EXPECT_THAT(e.err, AllOf(StartsWith("weft: "), HasSubstr("thread"), HasSubstr("Resource temporarily unavailable")))
+  // A line about the watching thread, and one about all others, which names the error.
+  EXPECT_EQ(count(e.err, "\n"), 2) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, AllOf(StartsWith("weft: no thread to watch the scheduler (errno 11"),
+                           HasSubstr("\nweft: cannot create a thread"), HasSubstr("Resource temporarily unavailable")))
       << testing::PrintToString(e);
 }
 
