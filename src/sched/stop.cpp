@@ -203,14 +203,17 @@ void start_world(sched_t* rt, m* self) {
       if (self->nextp != nullptr) fatal("sched: a stopper has a P already");
       self->nextp = mine;
     }
+    // Those that came to the door meanwhile, and others, wait in the global queue: as many Ms come for them.
+    std::uint32_t queued = rt->runq.size();
     for (std::uint32_t i = procs(rt); i-- > 0;) {
       p* pp = &rt->allp[i];
       work = work || !pp->q.empty();
       if (pp == mine) continue;
       pp->status.set(p_status::stopped, p_status::idle);
-      if (pp->q.empty()) {
+      if (pp->q.empty() && queued == 0) {
         pidleput(rt, pp);
       } else {
+        queued -= pp->q.empty() ? 1 : 0;
         pp->idle_next = with_work;
         with_work = pp;
       }
@@ -222,8 +225,8 @@ void start_world(sched_t* rt, m* self) {
     pp->idle_next = nullptr;
     startm(rt, pp, false);
   }
-  // For the global queue, where those wait that came to the door meanwhile; for whoever found no idle P; and for the second
-  // goroutine of a queue: the spinner that its submitter relied on has been stopped.
+  // For whoever found no idle P, and for the second goroutine of a queue: the spinner that its submitter relied on has been
+  // stopped.
   if (work) wakep(rt);
   rt->world_lock.unlock();
 }
