@@ -27,6 +27,7 @@ struct thread {
 };
 // Starts fn(arg) on a new thread with every signal blocked but those of faults, and a small stack for g0. Returns errno.
 int thread_start(thread* out, void (*fn)(void*), void* arg);
+thread this_thread();  // the caller, so that it can be joined
 void thread_join(thread t);
 bool thread_try_join(thread t);  // false: it still runs
 std::uint64_t thread_id();       // the kernel's tid of the caller

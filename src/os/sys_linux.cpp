@@ -214,6 +214,7 @@ int thread_start(thread* out, void (*fn)(void*), void* arg) {
   return e;
 }
 
+thread this_thread() { return {static_cast<std::uintptr_t>(::pthread_self())}; }
 void thread_join(thread t) { ::pthread_join(static_cast<pthread_t>(t.handle), nullptr); }
 bool thread_try_join(thread t) { return ::pthread_tryjoin_np(static_cast<pthread_t>(t.handle), nullptr) == 0; }
 

@@ -177,6 +177,8 @@ bool end_if_last(sched_t* rt) {
     idle = rt->midle;
     rt->midle = nullptr;
     rt->nmidle = 0;
+    // Inside the lock: one whose rest is over may be about to take itself off the list.
+    for (m* mp = idle; mp != nullptr; mp = mp->schedlink) mp->set_listed(false);
     if (rt->wedged != nullptr) {
       rt->wedged->idle_locked = false;
       --rt->nmidlelocked;
@@ -186,7 +188,6 @@ bool end_if_last(sched_t* rt) {
   }
   while (idle != nullptr) {
     m* next = idle->schedlink;
-    idle->set_listed(false);
     idle->park.wakeup();
     idle = next;
   }

@@ -136,7 +136,7 @@ bool stop_at_door(g* gp, m* mp, bool asked) {
   return true;
 }
 
-bool stop_world(sched_t* rt) {
+bool stop_world(sched_t* rt, bool watching) {
   rt->world_lock.lock();
   rt->lock.lock();
   if (ended(rt)) {
@@ -157,6 +157,7 @@ bool stop_world(sched_t* rt) {
     const std::uint32_t seen = rt->stopwait.load(relaxed);
     if (seen == 0) break;
     rt->lock.unlock();
+    if (watching) start_waiting_ms(rt);
     os::futex_wait(&rt->stopwait, seen, ask_again_ns);
     rt->lock.lock();
   }
@@ -190,8 +191,10 @@ void procresize(sched_t* rt, std::uint32_t n) {
 
 void start_world(sched_t* rt, m* self) {
   p* with_work = nullptr;
+  bool work = false;
   {
     mutex_guard guard(rt->lock);
+    work = !rt->runq.empty() || rt->needspinning.load(relaxed) != 0;
     rt->attention.fetch_and(~attention_stop, release);
     p* mine = nullptr;
     if (self != nullptr) {
@@ -200,13 +203,17 @@ void start_world(sched_t* rt, m* self) {
       if (self->nextp != nullptr) fatal("sched: a stopper has a P already");
       self->nextp = mine;
     }
+    // Those that came to the door meanwhile, and others, wait in the global queue: as many Ms come for them.
+    std::uint32_t queued = rt->runq.size();
     for (std::uint32_t i = procs(rt); i-- > 0;) {
       p* pp = &rt->allp[i];
+      work = work || !pp->q.empty();
       if (pp == mine) continue;
       pp->status.set(p_status::stopped, p_status::idle);
-      if (pp->q.empty()) {
+      if (pp->q.empty() && queued == 0) {
         pidleput(rt, pp);
       } else {
+        queued -= pp->q.empty() ? 1 : 0;
         pp->idle_next = with_work;
         with_work = pp;
       }
@@ -218,18 +225,19 @@ void start_world(sched_t* rt, m* self) {
     pp->idle_next = nullptr;
     startm(rt, pp, false);
   }
-  // For the global queue, where those wait that came to the door meanwhile, and for whoever found no idle P.
-  if (rt->runq_size.load(relaxed) != 0 || rt->needspinning.load(relaxed) != 0) wakep(rt);
+  // For whoever found no idle P, and for the second goroutine of a queue: the spinner that its submitter relied on has been
+  // stopped.
+  if (work) wakep(rt);
   rt->world_lock.unlock();
 }
 
-stopped_world::stopped_world(sched_t* rt, g* self) : rt_(rt), self_(self), stopped_(false) {
+stopped_world::stopped_world(sched_t* rt, g* self, bool watching) : rt_(rt), self_(self), stopped_(false) {
   if (self_ != nullptr && self_->rt != rt_) self_ = nullptr;  // of another runtime: its P is not among these
   if (self_ != nullptr) {
     enter inside(self_);
     stop_at_door(self_, self_->m, false);
   }
-  stopped_ = stop_world(rt_);
+  stopped_ = stop_world(rt_, watching);
 }
 
 stopped_world::~stopped_world() {
@@ -238,7 +246,7 @@ stopped_world::~stopped_world() {
 }
 
 std::uint32_t set_procs(sched_t* rt, g* self, std::uint32_t n, bool by_hand) {
-  stopped_world stopped(rt, self);
+  stopped_world stopped(rt, self, !by_hand);  // sysmon, when it is not by hand
   const std::uint32_t old = procs(rt);
   if (!stopped || (!by_hand && rt->custom_procs)) return old;
   if (by_hand) rt->custom_procs = true;

@@ -25,7 +25,8 @@
 namespace weft::rt {
 
 // False: the runtime has ended, and nothing is stopped. Else the caller holds world_lock until start_world.
-[[nodiscard]] bool stop_world(sched_t* rt);
+// `watching`: the caller is sysmon, for whom Ms may wait that it has to start, with their Ps.
+[[nodiscard]] bool stop_world(sched_t* rt, bool watching = false);
 // While the world is stopped: that many Ps from now on.
 void procresize(sched_t* rt, std::uint32_t n);
 // `self`: the stopper's M when it is a goroutine that has given its P up; it has one again when it comes to the door.
@@ -44,7 +45,7 @@ std::uint32_t set_procs(sched_t* rt, g* self, std::uint32_t n, bool by_hand);
 // The world of a goroutine's runtime, or of another, stopped for a scope.
 class stopped_world {
  public:
-  stopped_world(sched_t* rt, g* self);
+  stopped_world(sched_t* rt, g* self, bool watching = false);
   ~stopped_world();
   stopped_world(const stopped_world&) = delete;
   stopped_world& operator=(const stopped_world&) = delete;

@@ -21,7 +21,13 @@
 namespace weft::rt {
 namespace {
 
-void thread_main(void* arg) { mstart(static_cast<m*>(arg)); }
+// The handle by itself, not by whoever started it: that one may be slow, and this M asks whether it has a thread of its
+// own when it ends.
+void thread_main(void* arg) {
+  auto* mp = static_cast<m*>(arg);
+  mp->thread = os::this_thread();
+  mstart(mp);
+}
 
 // Under sched.lock.
 void unlink_m(sched_t* rt, m* mp) {
@@ -115,6 +121,14 @@ void mexit(m* mp) {
     releasep(mp);
     if ((rt->attention.load(relaxed) & attention_done) == 0) handoffp(pp);
   }
+  // As find_runnable, where this M will not come again: its goroutine may have been the last but for one that has not seen
+  // that, and has gone to sleep since.
+  bool ends = false;
+  {
+    mutex_guard guard(rt->lock);
+    ends = (rt->attention.load(relaxed) & (attention_main_returned | attention_main_exited)) != 0;
+  }
+  if (ends) end_if_last(rt);  // order: rt.last
   if (mp->thread.handle == 0) {
     wedge(mp);
     return;
@@ -204,7 +218,8 @@ int newm(m* mp) {
   int err = 0;
   noise(noise_at::m_allocated);
   for (int attempt = 0; attempt < static_cast<int>(sizes::thread_tries); ++attempt) {
-    err = os::thread_start(&mp->thread, thread_main, mp);
+    os::thread started;
+    err = os::thread_start(&started, thread_main, mp);
     if (err != 11) break;
     os::sleep_ns(200'000);
   }

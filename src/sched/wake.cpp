@@ -357,13 +357,15 @@ void stoplockedm(m* mp) {
     g* next = mp->picked;
     mp->picked = nullptr;
     if (next == nullptr) next = runqget(pp, inherit);
-    if (next == mp->lockedg) return;
+    // A stopper would wait for an M that runs nobody but its own: it does not come by find_runnable.
+    const bool stops = (rt->attention.load(relaxed) & attention_stop) != 0;
+    if (next == mp->lockedg && !stops) return;
     {
       mutex_guard guard(rt->lock);
       mp->idle_locked = true;
       ++rt->nmidlelocked;
     }
-    if (next != nullptr && (next->flags & g_bound) != 0 && (rt->attention.load(relaxed) & attention_stop) == 0) {
+    if (next != nullptr && (next->flags & g_bound) != 0 && !stops) {
       hand_over(mp, next);
     } else {
       if (next != nullptr) runqput(pp, next, true);
@@ -375,6 +377,11 @@ void stoplockedm(m* mp) {
   mp->park.sleep(rt->spin_ns != 0 ? sizes::handover_pauses : 0);
   mp->park.clear();
   mp->blocked = false;
+  // Whoever gave it the P was here before it was counted: its goroutine can be found as soon as it has left it.
+  if (mp->idle_locked) {
+    mutex_guard guard(rt->lock);
+    no_longer_idle(rt, mp);
+  }
   p* pp = mp->nextp;
   mp->nextp = nullptr;
   acquirep(mp, pp);

@@ -62,6 +62,7 @@ std::vector<event> events;
 std::uint64_t nsteps = 0;
 std::int64_t clock_ns = 0;
 std::uint32_t spurious_left = 0;
+std::uint32_t timeouts_left = 0;  // that may come while others can go on
 std::uint64_t outcome_value = 0;
 std::uint32_t generation = 0;
 std::vector<std::uint32_t> futex_queue;  // waiting threads, oldest first
@@ -99,12 +100,13 @@ void switch_thread(std::uint32_t to) {
 // Kept up to date where a state changes, because every step asks.
 mask runnable = 0;
 mask timed = 0;  // asleep, and may wake by themselves
+mask dated = 0;  // those of them that have a deadline
 mask joining = 0;
 mask locking = 0;
 mask yielders = 0;  // have waits_for
 
 mask enabled_threads() {
-  mask m = runnable | timed;
+  mask m = runnable | (timeouts_left != 0 ? timed : timed & ~dated);
   for (mask j = joining; j != 0; j &= j - 1) {
     const auto i = static_cast<std::uint32_t>(std::countr_zero(j));
     if (threads[threads[i].joins].st == state::finished) m |= mask{1} << i;
@@ -113,7 +115,7 @@ mask enabled_threads() {
     const auto i = static_cast<std::uint32_t>(std::countr_zero(l));
     if (!locks[threads[i].locks].held) m |= mask{1} << i;
   }
-  return m;
+  return m != 0 ? m : timed;
 }
 
 void set_state(std::uint32_t i, state s) {
@@ -123,6 +125,7 @@ void set_state(std::uint32_t i, state s) {
   joining = s == state::joining ? joining | bit : joining & ~bit;
   locking = s == state::locking ? locking | bit : locking & ~bit;
   timed = s == state::waiting && (threads[i].deadline >= 0 || spurious_left != 0) ? timed | bit : timed & ~bit;
+  dated = s == state::waiting && threads[i].deadline >= 0 ? dated | bit : dated & ~bit;
 }
 
 std::string who_waits() {
@@ -181,6 +184,7 @@ void schedule() {
     th.timed_out = true;
     if (th.deadline >= 0) {
       clock_ns = std::max(clock_ns, th.deadline);
+      if (timeouts_left != 0 && timeouts_left != ~0u) --timeouts_left;
     } else if (--spurious_left == 0) {
       for (std::uint32_t i = 0; i < nthreads; ++i) {
         if (threads[i].deadline < 0) timed &= ~(mask{1} << i);
@@ -334,11 +338,12 @@ verdict run_once(void (*body)(), search& s, const settings& want, bool record_it
   events.clear();
   failure.clear();
   futex_queue.clear();
-  runnable = timed = joining = locking = yielders = 0;
+  runnable = timed = dated = joining = locking = yielders = 0;
   locks.clear();
   nsteps = 0;
   clock_ns = 1'000'000'000;
   spurious_left = how.spurious_wakeups;
+  timeouts_left = how.timeouts;
   outcome_value = 0;
   memory_reset(++generation);
   heap_reset();

@@ -102,6 +102,9 @@ struct settings {
   std::uint32_t max_steps = 20000;     // more is a livelock
   std::uint32_t stale_limit = 6;       // so often may a thread read past the newest store of one location in a row
   std::uint32_t spurious_wakeups = 0;  // futex_wait returns for no reason so often in an execution
+  // A time is up so often while others could go on; after that, when nobody else can. Who asks again and again after a
+  // while would otherwise do so for ever beside a thread that stands still.
+  std::uint32_t timeouts = ~0u;
 };
 
 class search;

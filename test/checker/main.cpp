@@ -79,6 +79,7 @@ class session {
     how_.weak = !w.sc;
     how_.max_steps = m.want.max_steps;
     how_.spurious_wakeups = w.spurious >= 0 ? static_cast<std::uint32_t>(w.spurious) : m.want.spurious;
+    how_.timeouts = m.want.timeouts;
     if (w.path.empty()) {
       search_ = make_search(m, w, walks_);
       return;

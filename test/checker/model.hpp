@@ -24,6 +24,7 @@ struct limits {
   std::uint32_t preemptions = ~0u;  // exhaustive, up to so many
   std::uint32_t max_steps = 20000;
   std::uint32_t spurious = 0;
+  std::uint32_t timeouts = ~0u;  // that come while others can go on
 };
 
 struct model {

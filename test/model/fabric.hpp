@@ -19,9 +19,11 @@ class fabric {
  public:
   // All Ps are idle, but on nobody's list: the model says where they are.
   explicit fabric(std::uint32_t procs) {
+    rt::the_process.membarrier.store(1, rt::relaxed);
     rt_ = new rt::sched_t;
     rt_->nprocs.store(procs, rt::relaxed);
     rt_->nallp.store(procs, rt::relaxed);
+    rt_->procs_room = procs;
     rt_->max_threads = 100;
     rt_->allp = new rt::p[procs];
     for (std::uint32_t i = 0; i < procs; ++i) {
@@ -36,10 +38,7 @@ class fabric {
   }
   ~fabric() {
     if (rt_ != nullptr) take_apart(rt_);
-    while (rt::m* mp = ms_) {
-      ms_ = mp->alllink;
-      delete mp;
-    }
+    for (rt::m* mp : ms_) delete mp;
     while (rt::g* gp = gs_) {
       gs_ = gp->schedlink;
       delete gp;
@@ -57,8 +56,10 @@ class fabric {
     mp->rt = rt_;
     mp->id = rt_->mnext++;
     mp->choose.seed(mp->id);
-    mp->alllink = ms_;
-    ms_ = mp;
+    mp->attention = &rt_->attention;
+    mp->alllink = rt_->allm;
+    rt_->allm = mp;
+    ms_.push_back(mp);
     rt_->live_ms.fetch_add(1, rt::relaxed);
     return mp;
   }
@@ -85,7 +86,7 @@ class fabric {
 
  private:
   rt::sched_t* rt_;
-  rt::m* ms_ = nullptr;
+  std::vector<rt::m*> ms_;
   rt::g* gs_ = nullptr;
 };
 

@@ -1,0 +1,211 @@
+// town: a few Ms that live as schedule() says, with find_runnable, stoplockedm, mexit and the door as they are in production; but
+// nobody switches: a goroutine is a script, which its M calls. So what goes on between Ms and Ps can be walked to its end,
+// which a whole runtime cannot.
+//
+// Each P has something plain that its holder alone may touch, and there is something plain that holders read and only who has
+// stopped the world may change: two holders, or one beside a stopper, are a race.
+#pragma once
+#include <array>
+#include <functional>
+
+#include "model/fabric.hpp"
+#include "sched/countdown.hpp"
+#include "sched/dispatch.hpp"
+#include "sched/enter.hpp"
+#include "sched/park.hpp"
+#include "sched/stop.hpp"
+#include "sched/world.hpp"
+#include "weft/go.hpp"
+
+namespace weft::check {
+
+// What a goroutine does when its script is over: it ends, or the script begins again when it runs next.
+enum class then : std::uint8_t { ends, yields, waits };
+
+class town {
+ public:
+  using script = std::function<then(rt::g*)>;
+
+  // No threads but the model's, as if the system refused them. All Ps are idle.
+  explicit town(std::uint32_t procs) : f_(procs) {
+    f_.sched()->no_thread_until = std::int64_t{1} << 60;
+    for (std::uint32_t i = procs; i-- > 0;) rt::pidleput(sched(), p(i));
+  }
+
+  rt::sched_t* sched() { return f_.sched(); }
+  rt::p* p(std::uint32_t i) { return f_.p(i); }
+
+  // Runnable, and in no queue yet.
+  rt::g* goroutine(script s) {
+    scripts_.push_back(std::move(s));
+    rt::bump(p(0)->created);
+    return f_.new_g(scripts_.size());
+  }
+  // On the idle list.
+  rt::m* idle_m() {
+    rt::m* mp = asleep_m();
+    mp->schedlink = sched()->midle;
+    sched()->midle = mp;
+    ++sched()->nmidle;
+    mp->set_listed(true);
+    listed_at_start_[mp->id] = true;
+    return mp;
+  }
+  // With that P, and about to run gp, or to look for work.
+  rt::m* m_with(std::uint32_t pp, rt::g* gp = nullptr) {
+    rt::m* mp = asleep_m();
+    rt::pidletake(sched(), p(pp));
+    rt::acquirep(mp, p(pp));
+    first_[mp->id] = gp;
+    return mp;
+  }
+  void queue(std::uint32_t pp, rt::g* gp) {
+    const rt::m* holder = p(pp)->m;
+    if (holder == nullptr) fail("the model queues a goroutine on a P that nobody holds");
+    rt::runqput(p(pp), gp, false);
+  }
+  static void lock(rt::m* mp, rt::g* gp) {
+    gp->flags |= rt::g_locked;
+    gp->tied = mp;
+    mp->lockedg = gp;
+    mp->lockedext = 1;
+    mp->attention = &always_;
+  }
+
+  // The life of an M, on the calling thread.
+  void live(rt::m* mp) {
+    rt::setg(&mp->g0);
+    if (listed_at_start_[mp->id]) {
+      mp->park.sleep();
+      mp->park.clear();
+      if (rt::p* pp = mp->nextp) {
+        mp->nextp = nullptr;
+        rt::acquirep(mp, pp);
+      }
+    }
+    if (rt::g* gp = first_[mp->id]) run(mp, gp);
+    for (;;) {
+      if (mp->lockedg != nullptr) {
+        rt::stoplockedm(mp);
+        run(mp, mp->lockedg);
+        continue;
+      }
+      if (mp->exiting) break;
+      bool inherit = false;
+      rt::g* gp = rt::find_runnable(mp, inherit);
+      if (gp == nullptr) break;
+      if (mp->spinning) rt::resetspinning(mp);
+      if ((gp->flags & rt::g_bound) != 0) {
+        rt::startlockedm(mp, gp);
+        continue;
+      }
+      run(mp, gp);
+    }
+    if (mp->exiting) rt::mexit(mp);
+    if (mp->p != nullptr) rt::releasep(mp);
+    rt::setg(nullptr);
+    rt::leave(sched()->live_ms);
+  }
+
+  // ---- what scripts do
+  // A call into the runtime.
+  void call(rt::g* gp) {
+    rt::enter inside(gp);
+    use(gp);
+  }
+  void use(const rt::g* gp) {
+    expect(config_ >= 0, "changed while the world is stopped, and whole");
+    ++used_[gp->m->p->id];
+  }
+  void blocks() {
+    const detail::blocking_scope away;
+    ++out_;
+  }
+  void submit(rt::g* by, rt::g* what) {
+    rt::enter inside(by);
+    rt::runqput(by->m->p, what, true);
+    rt::wakep_from_p(by->m->p);
+  }
+  // Stops the world, has all of it to itself, and starts it again. False: the runtime has ended.
+  bool stop(rt::g* self) {
+    rt::stopped_world stopped(sched(), self);
+    if (!stopped) return false;
+    config_ = -1;
+    for (std::uint32_t i = 0; i < rt::procs(sched()); ++i) {
+      expect(p(i)->status.get() == rt::p_status::stopped, "each P is stopped");
+      expect(p(i)->m == nullptr && !p(i)->listed, "nobody has it");
+      ++used_[i];
+    }
+    ++config_;
+    return true;
+  }
+  // Main returns: when the last goroutine has ended, Ms go home.
+  void main_returns() { sched()->attention.fetch_or(rt::attention_main_returned, rt::release); }
+
+  // ---- at the end, by the last thread: everybody is home
+  void expect_over() {
+    expect(sched()->live_ms.load(rt::acquire) == 0, "every M has gone home");
+    expect(rt::goroutines_alive(sched()) == 0, "every goroutine has ended");
+    expect(sched()->runq.empty() && sched()->nmspinning.load(rt::relaxed) == 0, "nothing is left behind");
+    expect(sched()->nmidlelocked == 0, "no M waits for a locked goroutine");
+    expect((sched()->attention.load(rt::relaxed) & rt::attention_stop) == 0, "nobody stops the world");
+  }
+
+ private:
+  static constexpr std::size_t most = 4;
+  inline static constinit const rt::atomic<std::uint32_t> always_{~0u};
+
+  rt::m* asleep_m() {
+    rt::m* mp = f_.new_m();
+    ++sched()->nm;
+    mp->g0.flags = rt::g_is_g0;
+    mp->g0.m = mp;
+    mp->g0.rt = sched();
+    return mp;
+  }
+
+  // What execute() and the goroutine's own frames do, without a switch.
+  void run(rt::m* mp, rt::g* gp) {
+    rt::begin_run(mp, gp, false);
+    rt::setg(gp);
+    rt::door_out(mp);
+    const then what = scripts_[gp->goid - 1](gp);
+    rt::door_in(gp);
+    rt::setg(&mp->g0);
+    mp->curg = nullptr;
+    gp->m = nullptr;
+    rt::p* pp = mp->p;
+    switch (what) {
+      case then::ends: bury(mp, gp); break;
+      case then::yields:
+        gp->status.set(rt::status::running, rt::status::runnable);
+        rt::runqput(pp, gp, false);
+        rt::wakep_from_p(pp);
+        break;
+      case then::waits: gp->status.set(rt::status::running, rt::status::waiting); break;
+    }
+  }
+
+  void bury(rt::m* mp, rt::g* gp) {
+    gp->status.set(rt::status::running, rt::status::dead);
+    if ((gp->flags & rt::g_locked) != 0) {
+      mp->lockedg = nullptr;
+      mp->exiting = true;
+      gp->tied = nullptr;
+    }
+    gp->flags = 0;
+    rt::p* pp = mp->p;
+    pp->ended.store(pp->ended.load(rt::relaxed) + 1, rt::release);
+    if (sched()->attention.load(rt::relaxed) != 0) rt::end_if_last(sched());
+  }
+
+  fabric f_;
+  std::vector<script> scripts_;
+  std::array<rt::g*, most> first_{};
+  std::array<bool, most> listed_at_start_{};
+  std::array<int, most> used_{};  // by P
+  int config_ = 0;
+  rt::atomic<int> out_{0};
+};
+
+}  // namespace weft::check
