@@ -115,7 +115,7 @@ void mexit(m* mp) {
     releasep(mp);
     if ((rt->attention.load(relaxed) & attention_done) == 0) handoffp(pp);
   }
-  if (mp->thread.handle == 0) {
+  if (mp->callers) {
     wedge(mp);
     return;
   }
