@@ -74,6 +74,7 @@ struct alignas(64) m {
   g* lockedg = nullptr;         // the goroutine that is locked to it
   std::uint32_t lockedext = 0;  // how many times
   bool idle_locked = false;     // token: counted in nmidlelocked, under sched.lock
+  bool callers = false;         // m0: its thread is that which called run, and cannot end
   bool exiting = false;         // its goroutine has ended locked to it: the thread ends, nobody else may have it
   note park;
   chooser choose;

@@ -26,6 +26,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <type_traits>
 
 #include "os/cgroup.hpp"
 #include "os/sanitizers.hpp"
@@ -201,12 +202,13 @@ int thread_start(thread* out, void (*fn)(void*), void* arg) {
     ::sigfillset(&all);
     for (const int sig : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) ::sigdelset(&all, sig);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t handle{};
-    e = ::pthread_create(&handle, &attr, thread_main, record);
+    // Straight into its place: glibc writes it before the thread begins, which may be over, and about to be joined by
+    // somebody else, when this call returns.
+    static_assert(std::is_same_v<pthread_t, std::uintptr_t>);
+    e = ::pthread_create(&out->handle, &attr, thread_main, record);
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (e == 0) {
-      out->handle = static_cast<std::uintptr_t>(handle);
-    } else {
+    if (e != 0) {
+      out->handle = 0;
       delete record;
     }
   }

@@ -181,6 +181,7 @@ class runtime {
       os::unmap(rt_.allp, sizeof(p) * rt_.procs_room);
       refused(12, "an M");
     }
+    m0_->callers = true;
     acquirep(m0_, &rt_.allp[0]);
     // Go's own goroutines have used up the first tick when main begins; the golden orders (A20) count from it.
     rt_.allp[0].schedtick.store(1, relaxed);
@@ -267,7 +268,7 @@ class runtime {
       the_process.mfree = mp;
     }
     for (m* mp = rt_.allm; mp != nullptr; mp = mp->alllink) {
-      if (mp->thread.handle != 0) os::thread_join(mp->thread);
+      if (!mp->callers) os::thread_join(mp->thread);
     }
     if constexpr (checked) world::check_at_end(&rt_);
     for (std::uint32_t i = 0; i < rt_.nallp.load(relaxed); ++i) give_back(rt_.allp[i]);

@@ -129,7 +129,7 @@ void mexit(m* mp) {
     ends = (rt->attention.load(relaxed) & (attention_main_returned | attention_main_exited)) != 0;
   }
   if (ends) end_if_last(rt);  // order: rt.last
-  if (mp->thread.handle == 0) {
+  if (mp->callers) {
     wedge(mp);
     return;
   }

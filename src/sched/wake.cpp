@@ -280,7 +280,7 @@ void handoffp(p* pp) {
 // whose thread is run's caller. False: this one does.
 static bool rest(m* mp) {
   sched_t* rt = mp->rt;
-  if (mp->thread.handle == 0 || rt->rest_ns == 0) {
+  if (mp->callers || rt->rest_ns == 0) {
     mp->park.sleep();
     return true;
   }

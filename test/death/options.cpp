@@ -23,6 +23,8 @@ int start(int argc, char** argv) {
     o.stack_size = number(argv[2]);
   } else if (what == "on_main_return") {
     o.on_main_return = static_cast<weft::main_return>(std::atoi(argv[2]));
+  } else if (what == "shutdown_timeout") {
+    o.shutdown_timeout = weft::duration::nanoseconds(std::atoll(argv[2]));
   } else if (what == "attrs_stack_size") {
     return weft::run([&] {
       weft::go(weft::attrs{.stack_size = number(argv[2])}, [] {});

@@ -40,6 +40,24 @@ TEST(note, a_timed_sleep_can_be_followed_by_a_wake) {
   EXPECT_TRUE(n.sleep_for(0));
 }
 
+TEST(note, a_sleep_that_looks_first_takes_a_wake_that_is_there_and_one_that_comes_later) {
+  note n;
+  n.wakeup();
+  n.sleep(1000);
+  n.clear();
+  os::thread t;
+  ASSERT_EQ(0, os::thread_start(
+                   &t,
+                   [](void* arg) {
+                     os::sleep_ns(2'000'000);
+                     static_cast<note*>(arg)->wakeup();
+                   },
+                   &n));
+  n.sleep(10);  // looks in vain, then sleeps
+  EXPECT_TRUE(n.sleep_for(0));
+  os::thread_join(t);
+}
+
 struct pair {
   note ping, pong;
   long value = 0;  // plain: only the notes order it
@@ -66,7 +84,7 @@ TEST(note, carries_what_the_waker_wrote_back_and_forth) {
     ++p.value;
     p.ping.wakeup();
     if (i % 2 == 0) {
-      p.pong.sleep();
+      p.pong.sleep(i % 4 == 0 ? 200 : 0);
     } else {
       while (!p.pong.sleep_for(1'000'000'000)) {
       }
