@@ -76,7 +76,8 @@ def main():
         seen.add(path[-1])
         if not PUBLIC.match(name) or not (path[-1] in plain | classes or path[-2] in classes):
             bad.append(f"{kind} {name} ({text})")
-    bad += [f"missing: {name}, declared with WEFT_EXPORT" for name in sorted((plain | classes) - seen)]
+    # A class that only inline functions use has no symbol here.
+    bad += [f"missing: {name}, declared with WEFT_EXPORT" for name in sorted(plain - seen)]
     if (pathlib.Path(sys.argv[1]) / "CMakeCache.txt").exists():
         bad += [f"hidden: {name}, which is in weft::v0" for name in hidden(pathlib.Path(sys.argv[1]))]
     if bad:

@@ -232,13 +232,14 @@ def part(name, *arguments):
     call("cmake", "--build", build)
     check_program(build / "mine")
     check_needed(build / "mine", *weft_needed())
-    # Nobody asked for weft's install rules.
+    # Nobody asked for weft's install rules; then the parent does.
+    for directory in ("nothing", "asked"):
+        shutil.rmtree(build / directory, ignore_errors=True)
     call("cmake", "--install", build, "--prefix", build / "nothing")
     if (build / "nothing").exists() and below(build / "nothing"):
         fail(f"the parent's install brought {below(build / 'nothing')}")
     configure(HERE / name, build, "-DCMAKE_BUILD_TYPE=Debug", f"-DBUILD_SHARED_LIBS={'ON' if shared() else 'OFF'}",
               "-DWEFT_INSTALL=ON", *arguments)
-    shutil.rmtree(build / "asked", ignore_errors=True)
     call("cmake", "--install", build, "--prefix", build / "asked")
     check_installed(build / "asked", "debug")
 
