@@ -54,6 +54,90 @@ TEST_F(Overflow, RecursionInEveryClass) {
   }
 }
 
+// ---- each way to guard a stack, in each class
+
+constexpr const char* methods[] = {"auto", "batch", "single", "protect", "canary"};
+
+bool kernel_has(const char* method) {
+  return death::run("overflow", {"and_return", "65536"}, {std::string("WEFT_DEBUG=guard=") + method}).status != 2 ||
+         std::string(method) == "canary";
+}
+
+TEST_F(Overflow, EachGuardInEachClassLeavesNeighboursIntact) {
+  for (const char* method : methods) {
+    if (!kernel_has(method)) GTEST_SKIP() << "this kernel cannot do " << method;
+    for (const stack_class& c : classes) {
+      SCOPED_TRACE(std::string(method) + " " + c.size);
+      const ending e = death::run("overflow", {"neighbours", c.bytes}, {std::string("WEFT_DEBUG=guard=") + method});
+      EXPECT_THAT(e.err, ContainsRegex("^goroutine [0-9]+ \\[running\\] \"digger\": stack overflow \\(" +
+                                       std::string(c.size) + "\\): "))
+          << testing::PrintToString(e);
+      EXPECT_EQ(e.out, "neighbours intact\n") << testing::PrintToString(e);
+      if (std::string(method) == "canary") {
+        EXPECT_EQ(e.status, 2) << testing::PrintToString(e);
+        EXPECT_THAT(e.err, ContainsRegex("had no guard to meet.*0x[0-9a-f]+\n")) << testing::PrintToString(e);
+        EXPECT_THAT(e.err, ContainsRegex("\nfatal error: stack overflow\n\ngoroutine [0-9]+ \\[running\\] \"digger\":"))
+            << testing::PrintToString(e);
+      } else {
+        EXPECT_EQ(e.signal, SIGSEGV) << testing::PrintToString(e);
+        EXPECT_THAT(e.err, HasSubstr("dig_to(")) << testing::PrintToString(e);
+      }
+    }
+  }
+}
+
+// The page of the canary is not there for looks: an overflow that never comes back meets the end of the chunk.
+TEST_F(Overflow, WithoutAGuardEndlessRecursionIsNamedToo) {
+  for (const stack_class& c : classes) {
+    SCOPED_TRACE(c.size);
+    const ending e = death::run("overflow", {"recursion", c.bytes}, {"WEFT_DEBUG=guard=canary", "WEFT_PROCS=1"});
+    EXPECT_EQ(e.signal, SIGSEGV) << testing::PrintToString(e);
+    EXPECT_THAT(e.err, ContainsRegex("^goroutine [0-9]+ \\[running\\] \"digger\": stack overflow \\(" +
+                                     std::string(c.size) + "\\): "))
+        << testing::PrintToString(e);
+  }
+}
+
+#ifdef WEFT_CHECKED
+TEST_F(Overflow, InCheckedBuildsACanaryIsLookedAtWhenItsGoroutineParks) {
+  const ending e = death::run("overflow", {"and_park", "65536"}, {"WEFT_DEBUG=guard=canary"});
+  EXPECT_EQ(e.status, 2) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("^goroutine [0-9]+ \\[running\\] \"digger\": stack overflow \\(64 KiB\\)"))
+      << testing::PrintToString(e);
+}
+#endif
+
+TEST_F(Overflow, ACanaryOfMainIsLookedAtToo) {
+  for (const char* how : {"main", "big"}) {
+    const ending e = death::run("overflow", {"and_return", how, "65536"}, {"WEFT_DEBUG=guard=canary"});
+    EXPECT_EQ(e.status, 2) << testing::PrintToString(e);
+    EXPECT_THAT(e.err, ContainsRegex("^goroutine [0-9]+ \\[running\\].*: stack overflow \\([0-9]+ [KM]iB\\)"))
+        << testing::PrintToString(e);
+  }
+}
+
+// ---- borrowed stacks
+
+TEST_F(Overflow, OfABorrowedStackIsReportedWithItsSize) {
+  for (const char* p : procs) {
+    for (const stack_class& c : classes) {
+      SCOPED_TRACE(std::string(p) + " " + c.size);
+      const ending e = death::run("overflow", {"recursion", "big", c.bytes}, {p});
+      expect_overflow(e, " \"digger\"", c.size, "dig(int)\n\t");
+      // Down to the frames on the goroutine's own stack.
+      EXPECT_THAT(e.err, ContainsRegex("\nweft_call_on_stack.*\n(.*\n)*main::")) << testing::PrintToString(e);
+    }
+  }
+}
+
+TEST_F(Overflow, OfAStackThatAThreadHasBorrowedIsReportedToo) {
+  const ending e = death::run("overflow", {"recursion", "thread", "1048576"});
+  EXPECT_EQ(e.signal, SIGSEGV) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("^thread \\[running\\]: stack overflow \\(1 MiB\\): address 0x"))
+      << testing::PrintToString(e);
+  EXPECT_THAT(e.err, HasSubstr("dig(int)\n\t")) << testing::PrintToString(e);
+}
+
 TEST_F(Overflow, SaysHowToGetMore) {
   const ending small = death::run("overflow", {"recursion", "16384"});
   for (const char* way : {"weft::attrs{.stack_size", "options::stack_size", "WEFT_STACK_SIZE", "8 MiB"}) {
