@@ -297,8 +297,10 @@ TEST(big_stack, f_may_block_and_many_do_at_once) {
                 return deep;
               },
               MiB);
-          const std::lock_guard guard(lock);
-          sum += got;
+          {
+            const std::lock_guard guard(lock);
+            sum += got;
+          }
           wg.done();
         });
       }
