@@ -139,6 +139,16 @@ class visit {
 };
 
 }  // namespace
+
+os::stack_bounds stack_of_caller() {
+  bool in_guard = false;
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  if (const stack* st = the_process.stacks.find_sig(here, &in_guard)) {
+    return {st->lo, reinterpret_cast<std::uintptr_t>(st)};
+  }
+  return os::thread_stack();
+}
+
 }  // namespace weft::rt
 
 namespace weft {

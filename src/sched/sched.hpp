@@ -67,6 +67,7 @@ void free_stack(p* pp, stack* st);                  // of a goroutine that has e
 stack* get_stack(p* pp, int size_class, int* err);  // to borrow; null with *err when refused
 void keep_stack(p* pp, stack* st);                  // one that was borrowed
 void borrow_stack(g* gp, stack* st);                // gp is about to go on on st
+os::stack_bounds stack_of_caller();                 // of a thread that is no M: its own, or one that it has borrowed
 stack* return_stack(g* gp);                         // gp is back from it; returns it
 g* gfget(m* mp);                                    // null: no memory
 void gfput_slow(p* pp);                             // the cache is full: half of it goes to the others

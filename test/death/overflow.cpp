@@ -1,6 +1,9 @@
-// Overflows a stack: argv[1] is how, argv[2] the stack size of the goroutine; "main" for the main goroutine, "big" for
-// a stack of argv[3] bytes that a small goroutine borrows, "thread" for one that a plain thread borrows.
+// Overflows a stack: argv[1] is how, argv[2] the stack size of the goroutine; "main" for the main goroutine (argv[3]:
+// RLIMIT_STACK, if it is to change), "big" for a stack of argv[3] bytes that a small goroutine borrows, "thread" for one
+// that a plain thread borrows.
 // Run by overflow_test.cpp.
+#include <netdb.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <weft/weft.hpp>
 
@@ -13,6 +16,7 @@
 #include <thread>
 
 #include "arch/getg.hpp"
+#include "base/check.hpp"
 #include "mem/stack.hpp"
 #include "model/g.hpp"
 
@@ -40,11 +44,12 @@ struct filler {
   return r;
 }
 
+template <int bytes>
 [[gnu::noinline]] int dig_big(int n) {
   if (n < zero) return 0;
-  volatile char big[24 << 10];
+  volatile char big[bytes];
   big[0] = static_cast<char>(n);
-  const int r = dig_big(n + 1);
+  const int r = dig_big<bytes>(n + 1);
   sink = big[0];
   return r;
 }
@@ -86,6 +91,41 @@ struct digs_at_end {
 }
 
 [[gnu::noinline]] int dig_and_return() { return dig_to(end_of_stack() - 1000); }
+
+[[gnu::noinline]] int dig_resolving(int n) {
+  if (n < zero) return 0;
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (getaddrinfo("127.0.0.1", "80", &hints, &found) == 0) freeaddrinfo(found);
+  const int r = dig_resolving(n + 1);
+  sink = found != nullptr;
+  return r;
+}
+
+// For stacks that are too large to be filled here.
+[[gnu::noinline]] int touch_guard() {
+  *reinterpret_cast<volatile char*>(end_of_stack()) = 1;
+  *reinterpret_cast<volatile char*>(end_of_stack() - 100) = 1;
+  return 0;
+}
+
+// What there is can be used, but for a little that is the signal's and the library's.
+[[gnu::noinline]] int dig_almost() { return dig_to(end_of_stack() + (8 << 10)) - 1; }
+
+[[gnu::noinline]] int wait_in_vain(weft::semaphore& s) {
+  s.acquire();
+  return sink;
+}
+
+// On the borrowed stack; what waits there is shown down to the goroutine's own.
+int wait_and_die() {
+  static weft::semaphore never(0);
+  weft::go(weft::attrs{.name = "waiter", .stack_size = 16 << 10},
+           [] { sink = weft::on_big_stack([] { return wait_in_vain(never) + 1; }, 64 << 10) + 1; });
+  for (int i = 0; i < 10; ++i) weft::yield();
+  weft::rt::fatal("test: the end");
+}
 
 // ---- neighbours: goroutines on the slots around that of the digger, with something on their stacks
 
@@ -166,7 +206,13 @@ int main(int argc, char** argv) {
   const std::string how = argv[1], where = argv[2];
   int (*f)() = nullptr;
   if (how == "recursion") f = [] { return dig(0); };
-  if (how == "big_frame") f = [] { return dig_big(0); };
+  if (how == "3k_frame") f = [] { return dig_big<3 << 10>(0); };
+  if (how == "12k_frame") f = [] { return dig_big<12 << 10>(0); };
+  if (how == "24k_frame") f = [] { return dig_big<24 << 10>(0); };
+  if (how == "resolving") f = [] { return dig_resolving(0); };
+  if (how == "touch") f = touch_guard;
+  if (how == "almost") f = dig_almost;
+  if (how == "wait_and_die") f = wait_and_die;
   if (how == "allocating") f = [] { return dig_allocating(0); };
   if (how == "destructor") f = dig_in_destructor;
   if (how == "printing") f = [] { return dig_printing(0); };
@@ -182,6 +228,12 @@ int main(int argc, char** argv) {
   if (where == "thread") {
     std::thread([&] { weft::on_big_stack(f, borrowed); }).join();
     return 0;
+  }
+  if (where == "main" && argc == 4) {
+    rlimit limit{};
+    getrlimit(RLIMIT_STACK, &limit);
+    limit.rlim_cur = std::strcmp(argv[3], "unlimited") == 0 ? RLIM_INFINITY : borrowed;
+    if (setrlimit(RLIMIT_STACK, &limit) != 0) return 77;
   }
   return weft::run([&] {
     if (where == "main") return f();

@@ -372,6 +372,44 @@ INSTANTIATE_TEST_SUITE_P(methods, stack_guards,
                                          guard_method::protect, guard_method::canary),
                          [](const auto& param) { return name_of(param.param); });
 
+// A system call does not die by a guard, it fails: what it has written up to there is there.
+TEST_P(guards_that_kill, fault_21_a_system_call_that_meets_a_guard_fails_with_efault) {
+  arenas_fixture f(GetParam());
+  for (const int c : all_classes) {
+    const stack* s = f.get(c);
+    int ends[2];
+    ASSERT_EQ(0, ::pipe(ends));
+    ASSERT_EQ(8, ::write(ends[1], "12345678", 8));
+    EXPECT_EQ(-1, ::read(ends[0], reinterpret_cast<void*>(s->lo - 8), 8));
+    EXPECT_EQ(EFAULT, errno);
+    EXPECT_EQ(8, ::read(ends[0], reinterpret_cast<void*>(s->lo), 8)) << "nothing was lost";
+    ::close(ends[0]);
+    ::close(ends[1]);
+  }
+}
+
+std::size_t mappings() {
+  std::size_t n = 0;
+  FILE* maps = std::fopen("/proc/self/maps", "r");
+  for (int c = 0; maps != nullptr && (c = std::fgetc(maps)) != EOF;) n += c == '\n';
+  if (maps != nullptr) std::fclose(maps);
+  return n;
+}
+
+TEST_P(stack_guards, fault_18_only_protect_pays_for_guards_in_mappings) {
+  arenas_fixture f(GetParam());
+  f.get(0);
+  const std::size_t before = mappings();
+  constexpr std::size_t n = 3 * stack_arenas::chunk_slots;
+  for (std::size_t i = 0; i < n; ++i) ASSERT_NE(nullptr, f.get(0));
+  const std::size_t more = mappings() - before;
+  if (f.arenas.method() == guard_method::protect) {
+    EXPECT_GT(more, n);
+  } else {
+    EXPECT_LT(more, 16u) << "two per chunk at most";
+  }
+}
+
 // ---- canaries
 
 TEST(stack_canary, any_word_of_the_page_below_the_stack_is_missed_when_it_changes) {

@@ -347,6 +347,31 @@ TEST(big_stack, inside_blocking_and_blocking_inside) {
   });
 }
 
+TEST(big_stack, a_goroutine_may_end_there) {
+  weft::run(with(2), [] {
+    for (int i = 0; i < 100; ++i) {
+      weft::wait_group wg;
+      bool destroyed = false;
+      wg.add(1);
+      weft::go([&] {
+        struct last {
+          weft::wait_group& wg;
+          bool& destroyed;
+          ~last() {
+            destroyed = true;
+            wg.done();
+          }
+        } at_the_end{wg, destroyed};
+        weft::on_big_stack([] { weft::on_big_stack([] { weft::this_goroutine::exit(); }); });
+        ADD_FAILURE() << "it went on";
+      });
+      wg.wait();
+      EXPECT_TRUE(destroyed);
+    }
+  });
+  EXPECT_EQ(0u, the_process.stacks.slots_in_use());
+}
+
 // ---- plain threads
 
 TEST(big_stack, a_plain_thread_borrows_one_too) {
