@@ -27,8 +27,9 @@ void add_advice(line& to, const stack* st) {
   if (st != nullptr && st->slot_class == stack_apart) {
     to.text("\tmain's stack is as large as ulimit -s (RLIMIT_STACK) says\n");
   } else if (st != nullptr && st->slot_class + 1 < stack_classes) {
-    to.text("\tmore stack: weft::attrs{.stack_size = ...} for this goroutine, options::stack_size or WEFT_STACK_SIZE");
-    to.text(" for all; up to ").bytes(stack_class_bytes[stack_classes - 1]).text("\n");
+    to.text("\tmore stack: weft::attrs{.stack_size = ...} for this goroutine, weft::on_big_stack for one call,\n");
+    to.text("\toptions::stack_size or WEFT_STACK_SIZE for all; up to ");
+    to.bytes(stack_class_bytes[stack_classes - 1]).text("\n");
   } else {
     to.text("\tthis is the largest stack that a goroutine can have\n");
   }

@@ -152,7 +152,8 @@ TEST_F(Overflow, OfAStackThatAThreadHasBorrowedIsReportedToo) {
 
 TEST_F(Overflow, SaysHowToGetMore) {
   const ending small = death::run("overflow", {"recursion", "16384"});
-  for (const char* way : {"weft::attrs{.stack_size", "options::stack_size", "WEFT_STACK_SIZE", "8 MiB"}) {
+  for (const char* way :
+       {"weft::attrs{.stack_size", "weft::on_big_stack", "options::stack_size", "WEFT_STACK_SIZE", "8 MiB"}) {
     EXPECT_THAT(small.err, HasSubstr(way)) << testing::PrintToString(small);
   }
   const ending large = death::run("overflow", {"recursion", "8388608"});
