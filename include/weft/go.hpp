@@ -72,6 +72,78 @@ decltype(auto) blocking(F&& f) {
   return static_cast<F&&>(f)();
 }
 
+namespace detail {
+
+// fn(arg) on a borrowed stack; what it throws passes.
+WEFT_EXPORT void call_on_big_stack(void (*fn)(void*), void* arg, std::size_t size);
+
+// One call of F, seen from the stack that it is made on. The result waits here, on the caller's stack.
+template <class F, class R>
+struct big_call {
+  F&& f;
+  union {
+    std::remove_cv_t<R> result;
+  };
+  bool has_result = false;
+
+  explicit big_call(F& callable) : f(static_cast<F&&>(callable)) {}
+  ~big_call() {
+    if (has_result) result.~R();
+  }
+  static void run(void* self) {
+    auto& call = *static_cast<big_call*>(self);
+    ::new (static_cast<void*>(__builtin_addressof(call.result))) std::remove_cv_t<R>(static_cast<F&&>(call.f)());
+    call.has_result = true;
+  }
+  R take() { return static_cast<std::remove_cv_t<R>&&>(result); }
+};
+
+template <class F, class R>
+  requires std::is_reference_v<R>
+struct big_call<F, R> {
+  F&& f;
+  std::remove_reference_t<R>* result = nullptr;
+
+  explicit big_call(F& callable) : f(static_cast<F&&>(callable)) {}
+  static void run(void* self) {
+    auto& call = *static_cast<big_call*>(self);
+    R r = static_cast<F&&>(call.f)();
+    call.result = __builtin_addressof(r);
+  }
+  R take() { return static_cast<R>(*result); }
+};
+
+template <class F, class R>
+  requires std::is_void_v<R>
+struct big_call<F, R> {
+  F&& f;
+
+  explicit big_call(F& callable) : f(static_cast<F&&>(callable)) {}
+  static void run(void* self) { static_cast<F&&>(static_cast<big_call*>(self)->f)(); }
+  void take() {}
+};
+
+}  // namespace detail
+
+/// Runs f here and now on a larger stack, borrowed until f has returned: for deep recursion, or foreign code that
+/// wants more than the goroutine has. f may do whatever the goroutine may, block and go on on another thread included.
+///   Takes     size: bytes of stack, rounded up to 16 KiB, 64 KiB, 256 KiB, 1 MiB or 8 MiB. Calls nest.
+///   Returns   what f returns: values are moved, so their type must be movable; references stay what they are.
+///             f's exceptions pass, and one that nobody catches is reported with the frames of both stacks.
+///   Throws    weft::error when size is below 1 KiB or above 8 MiB, std::bad_alloc when there is no stack; f has not
+///             been called then.
+///   Blocks    no longer than f does. Not a cancellation point. In `blocking`: takes a P first, and keeps it.
+///   Cost      two entries of the runtime and a call, when the P has such a stack; else what a new stack costs.
+///             The stack keeps the pages that f has touched.
+///   On a plain thread the same: the thread's own stack may be small too. There it costs some system calls.
+template <class F>
+  requires std::is_invocable_v<F> std::invoke_result_t<F> on_big_stack(F&& f, std::size_t size = std::size_t{8} << 20) {
+    using call_type = detail::big_call<F, std::invoke_result_t<F>>;
+    call_type call(f);
+    detail::call_on_big_stack(call_type::run, &call, size);
+    return call.take();
+  }
+
 /// Goroutines of this runtime that have been started and have not ended, the caller included.
 /// O(procs). Throws weft::error outside a runtime. Go: runtime.NumGoroutine.
 WEFT_EXPORT int num_goroutine();

@@ -22,6 +22,8 @@ void* weft_switch(gobuf* from, gobuf* to, void* pass = nullptr) noexcept;
 void weft_call_saving(gobuf* from, void (*fn)(void*), void* arg) noexcept;
 // Continues *to and forgets the caller.
 [[noreturn]] void weft_gogo(gobuf* to) noexcept;
+// Calls fn(arg) on the stack that begins at sp (16-aligned). Exceptions of fn pass through.
+void weft_call_on_stack(void (*fn)(void*), void* arg, std::uintptr_t sp);
 // Where a fresh stack begins: calls weft_goroutine_base(passed), which never returns. Unwinders end here.
 void weft_goroutine_start() noexcept;
 }

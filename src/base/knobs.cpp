@@ -17,7 +17,7 @@ struct row {
   const char* what;
 };
 
-constexpr const char* guard_words[] = {"auto", "batch", "single", "protect", nullptr};
+constexpr const char* guard_words[] = {"auto", "batch", "single", "protect", "canary", nullptr};
 
 constexpr const char* format_words[] = {"1.25", "1.23", nullptr};
 constexpr const char* on_off_words[] = {"on", "off", nullptr};
@@ -29,7 +29,7 @@ constexpr row table[] = {
     {"rest", &knobs::rest, 3'600'000, nullptr, "milliseconds until an idle thread ends; 0: never"},
     {"membarrier", &knobs::membarrier, 0, on_off_words, "on, or off: as on a kernel without it"},
     {"seed", &knobs::seed, ~std::uint64_t{0}, nullptr, "seeds the scheduler's free choices"},
-    {"guard", &knobs::guard, 0, guard_words, "how stacks are guarded: auto, batch, single, protect"},
+    {"guard", &knobs::guard, 0, guard_words, "how stacks are guarded: auto, batch, single, protect, canary"},
     {"noise", &knobs::noise, max_noise, nullptr,
      "delays and odd choices of the scheduler, 0 to 8; checked builds only"},
     {"spin", &knobs::spin, 1'000'000, nullptr, "microseconds that an idle thread looks for work before it sleeps"},

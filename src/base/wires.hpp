@@ -25,6 +25,8 @@ struct upward_wires {
   void (*thread_ended)(const g* gp);
   // The stack of gp has met its guard at `address`. Runs on the alternate signal stack.
   void (*overflow_sig)(const g* gp, std::uintptr_t address);
+  // The stack of gp has no guard, and the memory below it was written to at `address`. Called before a fatal error.
+  void (*overflow_found)(const g* gp, std::uintptr_t address);
 };
 extern const upward_wires wires;
 

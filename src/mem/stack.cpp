@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/check.hpp"
+#include "base/macros.hpp"
 #include "base/print.hpp"
 #include "os/sanitizers.hpp"
 
@@ -19,28 +20,60 @@ static_assert(sizeof(stack) <= descriptor_bytes);
 constexpr std::size_t colours = 16;
 constexpr std::size_t colour_bytes = 64;
 
+// Below a chunk; closed once there is a slot without a guard in it.
+constexpr std::size_t edge_bytes = std::size_t{32} << 10;
+
 // Guards of so much address space are installed at once to begin with: a small program pays for few.
 constexpr std::size_t first_guarded_bytes = std::size_t{4} << 20;
 constexpr std::uint32_t first_guards = std::min(16u, sizes::stack_guard_batch);
 
-std::uintptr_t top_of(std::uintptr_t slot, int size_class) { return slot + stack_slot_bytes(size_class); }
+stack* descriptor_of(std::uintptr_t slot, std::size_t slot_bytes) {
+  return reinterpret_cast<stack*>(slot + slot_bytes - descriptor_bytes);
+}
 
-stack* descriptor_of(std::uintptr_t slot, int size_class) {
-  return reinterpret_cast<stack*>(top_of(slot, size_class) - descriptor_bytes);
+// ---- canaries: a page of words that no program has, each different from its neighbours, since an overflow may well
+// fill memory with one value
+
+constexpr std::size_t canary_bytes = 4096;
+constexpr std::uintptr_t canary_pattern = 0x5afe'57ac'cafe'b1d5;
+
+std::uintptr_t canary_word(std::uintptr_t at) { return canary_pattern ^ at; }
+
+WEFT_UNINSTRUMENTED void plant_canary(const stack& s) {
+  for (std::uintptr_t at = s.lo - canary_bytes; at < s.lo; at += sizeof(std::uintptr_t)) {
+    *reinterpret_cast<std::uintptr_t*>(at) = canary_word(at);
+  }
 }
 
 // First touch of the slot's only page, which is why it is done outside the lock.
-stack* write_descriptor(std::uintptr_t slot, int size_class) {
-  const std::uintptr_t top = top_of(slot, size_class);
-  stack* s = new (descriptor_of(slot, size_class)) stack;
-  s->lo = slot + stack_guard_bytes[size_class];
-  s->sp0 = top - descriptor_bytes - slot / stack_slot_bytes(size_class) % colours * colour_bytes;
-  s->size_class = static_cast<std::uint8_t>(size_class);
+stack* write_descriptor(std::uintptr_t slot, std::size_t slot_bytes, int slot_class, bool canary) {
+  const std::uintptr_t top = slot + slot_bytes;
+  stack* s = new (descriptor_of(slot, slot_bytes)) stack;
+  s->lo = slot + stack_guard_bytes[slot_class];
+  s->sp0 = top - descriptor_bytes - slot / slot_bytes % colours * colour_bytes;
+  s->size_class = static_cast<std::uint8_t>(canary ? stack_apart : slot_class);
+  s->slot_class = static_cast<std::uint8_t>(slot_class);
+  s->canary = canary;
+  if (canary) plant_canary(*s);
   os::leak_root_add(reinterpret_cast<void*>(s->lo), top - s->lo);
   return s;
 }
 
 }  // namespace
+
+std::size_t stack_bytes(const stack& s) {
+  const std::uintptr_t top = reinterpret_cast<std::uintptr_t>(&s) + descriptor_bytes;
+  return top - (s.lo - stack_guard_bytes[s.slot_class]) - slot_extra;
+}
+
+// Not instrumented: what AddressSanitizer thinks of a page where an overflow has had its frames is of no interest.
+WEFT_UNINSTRUMENTED std::uintptr_t broken_canary(const stack& s) {
+  for (std::uintptr_t at = s.lo; at > s.lo - canary_bytes;) {
+    at -= sizeof(std::uintptr_t);
+    if (*reinterpret_cast<const std::uintptr_t*>(at) != canary_word(at)) return at;
+  }
+  return 0;
+}
 
 int stack_class_for(std::size_t bytes) {
   if (bytes == 0) return -1;
@@ -77,32 +110,36 @@ void stack_arenas::drop() {
   const std::uint32_t n = nchunks_.load(relaxed);
   for (std::uint32_t i = 0; i < n; ++i) {
     chunk& c = chunks_[i];
-    const std::size_t slot_bytes = stack_slot_bytes(c.size_class);
     const std::size_t guard = stack_guard_bytes[c.size_class];
     for (std::uint32_t k = 0; k < c.carved.load(relaxed); ++k) {
-      const std::uintptr_t slot = c.base + k * slot_bytes;
-      os::leak_root_remove(reinterpret_cast<void*>(slot + guard), top_of(slot, c.size_class) - slot - guard);
+      const std::uintptr_t slot = c.base + k * c.slot_bytes;
+      os::leak_root_remove(reinterpret_cast<void*>(slot + guard), c.slot_bytes - guard);
     }
-    os::unmap(reinterpret_cast<void*>(c.base), c.bytes);
+    os::unmap(reinterpret_cast<void*>(c.base - edge_bytes), edge_bytes + c.bytes);
   }
   if (chunks_ != nullptr) os::unmap(chunks_, max_chunks * sizeof(chunk));
   chunks_ = nullptr;
   nchunks_.store(0, relaxed);
   for (int c = 0; c < stack_classes; ++c) {
     free_[c] = nullptr;
+    free_canaries_[c] = nullptr;
     open_[c] = nullptr;
   }
+  free_large_ = nullptr;
   guarded_by_mapping_ = 0;
+  warned_ = false;
   in_use_.store(0, relaxed);
   reserved_.store(0, relaxed);
 }
 
 stack* stack_arenas::get(int size_class, int* err) { return get_list(size_class, 1, err); }
+stack* stack_arenas::get_list(int size_class, int n, int* err) { return take(size_class, n, err, in_use_); }
+stack* stack_arenas::lend(int size_class, int* err) { return take(size_class, 1, err, lent_); }
 
 // A fresh slot costs a page fault, far more than this lock: those come one at a time, so that no page is
 // touched for a slot that nobody runs on. Used ones come as a list.
-stack* stack_arenas::get_list(int size_class, int n, int* err) {
-  std::uintptr_t fresh = 0;
+stack* stack_arenas::take(int size_class, int n, int* err, atomic<std::uint64_t>& counter) {
+  fresh slot;
   {
     mutex_guard hold(lock_);
     if (stack* first = free_[size_class]) {
@@ -111,18 +148,28 @@ stack* stack_arenas::get_list(int size_class, int n, int* err) {
       for (; taken < static_cast<std::uint64_t>(n) && last->next != nullptr; ++taken) last = last->next;
       free_[size_class] = last->next;
       last->next = nullptr;
-      in_use_.store(in_use_.load(relaxed) + taken, relaxed);
+      counter.store(counter.load(relaxed) + taken, relaxed);
       return first;
     }
-    fresh = carve(size_class, err);
-    if (fresh == 0) return nullptr;
-    in_use_.store(in_use_.load(relaxed) + 1, relaxed);
+    if (stack* s = free_canaries_[size_class]) {
+      free_canaries_[size_class] = s->next;
+      s->next = nullptr;
+      counter.store(counter.load(relaxed) + 1, relaxed);
+      return s;
+    }
+    slot = carve(size_class, err);
+    if (slot.at == 0) return nullptr;
+    counter.store(counter.load(relaxed) + 1, relaxed);
   }
-  return write_descriptor(fresh, size_class);
+  return write_descriptor(slot.at, stack_slot_bytes(size_class), size_class, slot.canary);
 }
 
 void stack_arenas::put_list(int size_class, stack* first) {
-  if (first == nullptr) return;
+  if (first != nullptr) put(size_class, first, in_use_);
+}
+void stack_arenas::take_back(stack* s) { put(s->size_class, s, lent_); }
+
+void stack_arenas::put(int size_class, stack* first, atomic<std::uint64_t>& counter) {
   stack* last = first;
   std::uint64_t n = 1;
   invariant(first->size_class == size_class, "mem: stack of another class");
@@ -130,11 +177,53 @@ void stack_arenas::put_list(int size_class, stack* first) {
     last = last->next;
     invariant(last->size_class == size_class, "mem: stack of another class");
   }
+  stack** list = &free_[size_class];
+  if (size_class == stack_apart) {
+    invariant(n == 1, "mem: a list of stacks that are apart");
+    list = first->slot_class == stack_apart ? &free_large_ : &free_canaries_[first->slot_class];
+    // All but the descriptor's page; outside the lock, since it may be many.
+    if (first->slot_class == stack_apart) {
+      const std::uintptr_t kept = reinterpret_cast<std::uintptr_t>(first) & ~(std::uintptr_t{os::page_size()} - 1);
+      os::discard(reinterpret_cast<void*>(first->lo), kept - first->lo);
+    }
+  }
   mutex_guard hold(lock_);
-  invariant(in_use_.load(relaxed) >= n, "mem: more stacks given back than taken");
-  last->next = free_[size_class];
-  free_[size_class] = first;
-  in_use_.store(in_use_.load(relaxed) - n, relaxed);
+  invariant(counter.load(relaxed) >= n, "mem: more stacks given back than taken");
+  last->next = *list;
+  *list = first;
+  counter.store(counter.load(relaxed) - n, relaxed);
+}
+
+stack* stack_arenas::get_large(std::size_t bytes, int* err) {
+  const std::size_t page = os::page_size();
+  if (bytes > SIZE_MAX / 2) {
+    *err = ENOMEM;
+    return nullptr;
+  }
+  const std::size_t slot_bytes = (bytes + page - 1) / page * page + slot_extra;
+  fresh slot;
+  {
+    mutex_guard hold(lock_);
+    for (stack** at = &free_large_; *at != nullptr; at = &(*at)->next) {
+      stack* s = *at;
+      if (stack_bytes(*s) + slot_extra != slot_bytes) continue;
+      *at = s->next;
+      s->next = nullptr;
+      in_use_.store(in_use_.load(relaxed) + 1, relaxed);
+      return s;
+    }
+    chunk* c = new_chunk(stack_apart, slot_bytes, 1, err);
+    if (c == nullptr) return nullptr;
+    slot.at = c->base;
+    if (!guard_next(*c, &slot.canary, err)) {
+      os::unmap(reinterpret_cast<void*>(c->base - edge_bytes), edge_bytes + c->bytes);
+      return nullptr;
+    }
+    c->carved.store(1, relaxed);
+    publish(c);
+    in_use_.store(in_use_.load(relaxed) + 1, relaxed);
+  }
+  return write_descriptor(slot.at, slot_bytes, stack_apart, slot.canary);
 }
 
 stack* stack_arenas::find_sig(std::uintptr_t address, bool* in_guard) const {
@@ -143,10 +232,9 @@ stack* stack_arenas::find_sig(std::uintptr_t address, bool* in_guard) const {
   for (std::uint32_t i = 0; i < n; ++i) {
     const chunk& c = chunks_[i];
     if (address - c.base >= c.bytes) continue;
-    const std::size_t index = (address - c.base) / stack_slot_bytes(c.size_class);
+    const std::size_t index = (address - c.base) / c.slot_bytes;
     if (index >= c.carved.load(relaxed)) return nullptr;
-    const std::uintptr_t slot = c.base + index * stack_slot_bytes(c.size_class);
-    stack* s = descriptor_of(slot, c.size_class);
+    stack* s = descriptor_of(c.base + index * c.slot_bytes, c.slot_bytes);
     if (s->lo == 0) return nullptr;  // being carved on another thread: nobody runs on it yet
     *in_guard = address < s->lo;
     return s;
@@ -170,65 +258,101 @@ void stack_arenas::for_each_sig(void (*f)(const stack& s, void* arg), void* arg)
 std::uint64_t stack_arenas::slots_in_use() const { return in_use_.load(relaxed); }
 std::uint64_t stack_arenas::bytes_reserved() const { return reserved_.load(relaxed); }
 
-// The address of a new, guarded slot, or 0 with *err.
-std::uintptr_t stack_arenas::carve(int size_class, int* err) {
+// A new slot with its guard, or none with *err.
+stack_arenas::fresh stack_arenas::carve(int size_class, int* err) {
   chunk* c = open_[size_class];
   if (c == nullptr || c->carved.load(relaxed) == c->slots) {
-    if (!add_chunk(size_class, err)) return 0;
+    if (!add_chunk(size_class, err)) return {};
     c = open_[size_class];
   }
+  fresh slot;
+  if (!guard_next(*c, &slot.canary, err)) return {};
   const std::uint32_t index = c->carved.load(relaxed);
-  if (index == c->guarded) {
-    if (const int e = guard_ahead(*c)) {
-      *err = e;
-      return 0;
-    }
-  }
   c->carved.store(index + 1, relaxed);
-  return c->base + index * stack_slot_bytes(size_class);
+  slot.at = c->base + index * c->slot_bytes;
+  return slot;
 }
 
-bool stack_arenas::add_chunk(int size_class, int* err) {
+// The next chunk's record, with its address space; publish() makes it known. Null with *err.
+stack_arenas::chunk* stack_arenas::new_chunk(int size_class, std::size_t slot_bytes, std::size_t slots, int* err) {
   if (chunks_ == nullptr) {
     chunks_ = static_cast<chunk*>(os::reserve(max_chunks * sizeof(chunk), err));
-    if (chunks_ == nullptr) return false;
+    if (chunks_ == nullptr) return nullptr;
   }
   const std::uint32_t n = nchunks_.load(relaxed);
   if (n == max_chunks) {
     *err = ENOMEM;
-    return false;
+    return nullptr;
   }
+  const std::size_t bytes = slots * slot_bytes;
+  void* at = os::reserve(edge_bytes + bytes, err);
+  if (at == nullptr) return nullptr;
+  os::no_huge_pages(at, edge_bytes + bytes);
+  chunk* c = new (&chunks_[n]) chunk;
+  c->base = reinterpret_cast<std::uintptr_t>(at) + edge_bytes;
+  c->bytes = bytes;
+  c->slot_bytes = slot_bytes;
+  c->slots = static_cast<std::uint32_t>(slots);
+  c->size_class = static_cast<std::uint8_t>(size_class);
+  return c;
+}
 
+void stack_arenas::publish(chunk* c) {
+  reserved_.store(reserved_.load(relaxed) + c->bytes, relaxed);
+  // order: arena.chunk
+  nchunks_.store(nchunks_.load(relaxed) + 1, release);
+}
+
+bool stack_arenas::add_chunk(int size_class, int* err) {
   const std::size_t slot_bytes = stack_slot_bytes(size_class);
   for (std::size_t slots = std::min(chunk_slots, max_chunk_bytes / slot_bytes); slots > 0; slots /= 2) {
-    const std::size_t bytes = slots * slot_bytes;
-    void* at = os::reserve(bytes, err);
-    if (at == nullptr) continue;
-    os::no_huge_pages(at, bytes);
-
-    chunk* c = new (&chunks_[n]) chunk;
-    c->base = reinterpret_cast<std::uintptr_t>(at);
-    c->bytes = bytes;
-    c->slots = static_cast<std::uint32_t>(slots);
-    c->size_class = static_cast<std::uint8_t>(size_class);
+    chunk* c = new_chunk(size_class, slot_bytes, slots, err);
+    if (c == nullptr) continue;
     open_[size_class] = c;
-    reserved_.store(reserved_.load(relaxed) + bytes, relaxed);
-    // order: arena.chunk
-    nchunks_.store(n + 1, release);
+    publish(c);
     return true;
   }
   return false;
 }
 
+// Sees to it that the next slot to be carved has a guard, or is one with a canary.
+bool stack_arenas::guard_next(chunk& c, bool* canary, int* err) {
+  if (c.carved.load(relaxed) != c.guarded) return true;
+  if (method_ == os::guard_method::canary) {
+    *canary = true;
+  } else if (const int e = guard_ahead(c)) {
+    // Only this slot does without: what refused may have been short of memory for a moment.
+    if (!may_fall_back_) {
+      *err = e;
+      return false;
+    }
+    warn_of_canaries(e);
+    *canary = true;
+  }
+  if (*canary) {
+    ++c.guarded;
+    // An overflow without end then damages other stacks of the chunk, but nothing else. Two mappings per chunk, for
+    // which there is as a rule room beyond the budget; if not, there is less to stop it, and that was said already.
+    if (!c.edge_closed) {
+      c.edge_closed = true;
+      const os::range edge{reinterpret_cast<void*>(c.base - edge_bytes), edge_bytes};
+      static_cast<void>(os::install_guards(os::guard_method::protect, {&edge, 1}));
+    }
+  }
+  return true;
+}
+
 // As many guards again as the chunk has: never many more than it needs, and few calls for a large one.
 int stack_arenas::guard_ahead(chunk& c) {
-  const std::uint32_t start = static_cast<std::uint32_t>(
-      std::clamp<std::size_t>(first_guarded_bytes / stack_class_bytes[c.size_class], 1, first_guards));
+  const std::uint32_t start =
+      static_cast<std::uint32_t>(std::clamp<std::size_t>(first_guarded_bytes / c.slot_bytes, 1, first_guards));
   std::uint32_t n = std::min({std::max(start, c.guarded), max_guard_batch, c.slots - c.guarded});
   for (;; n /= 2) {
     int e = guard_slots(c, n, method_);
-    // Memory locked by mlockall cannot have guards of the light kind.
-    if (e == EINVAL && may_fall_back_) e = guard_slots(c, n, os::guard_method::protect);
+    // Memory locked by mlockall cannot have guards of the light kind. Other refusals may be for want of memory.
+    if (e != 0 && (e == EINVAL || n == 1) && may_fall_back_ && method_ != os::guard_method::protect) {
+      e = guard_slots(c, n, os::guard_method::protect);
+    }
     if (e == 0) {
       c.guarded += n;
       return 0;
@@ -243,7 +367,7 @@ int stack_arenas::guard_slots(chunk& c, std::uint32_t n, os::guard_method how) {
     // Half of the process's mappings are left to the program: what it maps fails once there are no more.
     if (mapping_budget_ == 0) mapping_budget_ = os::mapping_limit() / 2;
     if ((guarded_by_mapping_ + n) * 2 > mapping_budget_) {
-      if (n == 1 && !warned_) {
+      if (n == 1 && !may_fall_back_ && !warned_) {
         warned_ = true;
         line{}
             .text("weft: no more stacks: each guard takes two mappings, and ")
@@ -255,13 +379,23 @@ int stack_arenas::guard_slots(chunk& c, std::uint32_t n, os::guard_method how) {
     }
   }
   os::range ranges[max_guard_batch];
-  const std::size_t slot_bytes = stack_slot_bytes(c.size_class);
   for (std::uint32_t i = 0; i < n; ++i) {
-    ranges[i] = {reinterpret_cast<void*>(c.base + (c.guarded + i) * slot_bytes), stack_guard_bytes[c.size_class]};
+    ranges[i] = {reinterpret_cast<void*>(c.base + (c.guarded + i) * c.slot_bytes), stack_guard_bytes[c.size_class]};
   }
   const int e = os::install_guards(how, {ranges, n});
   if (e == 0 && how == os::guard_method::protect) guarded_by_mapping_ += n;
   return e;
+}
+
+void stack_arenas::warn_of_canaries(int err) {
+  if (warned_) return;
+  warned_ = true;
+  line text;
+  text.text("weft: no more guards for stacks (errno ").number(static_cast<std::uint64_t>(err));
+  if (mapping_budget_ != 0 && guarded_by_mapping_ * 2 + 2 > mapping_budget_) {
+    text.text("; ").number(guarded_by_mapping_).text(" by mprotect take half of vm.max_map_count");
+  }
+  text.text("): from now on a stack overflow may be noticed only when its goroutine ends\n").flush_sig();
 }
 
 }  // namespace weft::rt

@@ -29,6 +29,7 @@ inline constexpr std::uint8_t g_locked = 8;                 // to its thread
 inline constexpr std::uint8_t g_is_thread = 16;             // a plain thread's proxy: readied by a futex wake
 inline constexpr std::uint8_t g_no_cancel = 32;             // in a no_cancel scope
 inline constexpr std::uint8_t g_bound = g_tied | g_locked;  // runs on the M that `tied` names only
+inline constexpr std::uint8_t g_canary = 64;                // its stack has no guard: looked at when it ends
 
 // A goroutine's birth touches the first two lines, its first run and its waits the third.
 struct alignas(64) g {
@@ -42,7 +43,7 @@ struct alignas(64) g {
   bool on_list = false;                          // token: in a glist
   const v0::detail::entry_ops* entry = nullptr;  // null once it has run
   std::uint64_t goid = 0;
-  rt::stack* stack = nullptr;  // bound at the first run
+  rt::stack* stack = nullptr;  // bound at the first run; the one it is on (on_big_stack)
   const void* gopc = nullptr;  // where it was created
   std::uint64_t parent_goid = 0;
   // ---- its callable

@@ -43,10 +43,10 @@ struct alignas(64) p {
   std::uint32_t tick_mod = 0;  // schedtick modulo sizes::global_tick
   std::uint32_t hops = 0;      // runnext taken so often in this slice
   std::uint32_t ngfree = 0;
-  std::uint64_t goid_next = 0;        // ids from here
-  std::uint64_t goid_end = 0;         // to here are this P's to give
-  stack* stacks[stack_classes] = {};  // free stacks, last in first out
-  std::uint32_t nstacks[stack_classes] = {};
+  std::uint64_t goid_next = 0;            // ids from here
+  std::uint64_t goid_end = 0;             // to here are this P's to give
+  stack* stacks[stack_classes + 1] = {};  // free stacks, last in first out
+  std::uint32_t nstacks[stack_classes + 1] = {};
 
   // ---- read by others
   alignas(64) p_status_word status;

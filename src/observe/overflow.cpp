@@ -17,20 +17,29 @@ struct overflow {
 };
 constinit overflow the_overflow{};
 
+void add_overflow(line& to, const g& gp) {
+  add_title(to, gp, "running");  // it may have lost its P, which is not what this is about
+  to.text(": stack overflow");
+  if (gp.stack != nullptr) to.text(" (").bytes(stack_bytes(*gp.stack)).text(")");
+}
+
+void add_advice(line& to, const stack* st) {
+  if (st != nullptr && st->slot_class == stack_apart) {
+    to.text("\tmain's stack is as large as ulimit -s (RLIMIT_STACK) says\n");
+  } else if (st != nullptr && st->slot_class + 1 < stack_classes) {
+    to.text("\tmore stack: weft::attrs{.stack_size = ...} for this goroutine, weft::on_big_stack for one call,\n");
+    to.text("\toptions::stack_size or WEFT_STACK_SIZE for all; up to ");
+    to.bytes(stack_class_bytes[stack_classes - 1]).text("\n");
+  } else {
+    to.text("\tthis is the largest stack that a goroutine can have\n");
+  }
+}
+
 void print_title_sig(const g& gp, std::uintptr_t address) {
   line text;
-  add_title(text, gp, state_text(gp));
-  text.text(": stack overflow");
-  const stack* st = gp.stack;
-  if (st != nullptr) text.text(" (").bytes(stack_class_bytes[st->size_class]).text(")");
+  add_overflow(text, gp);
   text.text(": address ").hex(address).text("\n");
-  if (st != nullptr && st->size_class + 1 < stack_classes) {
-    text.text(
-        "\tmore stack: weft::attrs{.stack_size = ...} for this goroutine, options::stack_size or WEFT_STACK_SIZE");
-    text.text(" for all; up to ").bytes(stack_class_bytes[stack_classes - 1]).text("\n");
-  } else {
-    text.text("\tthis is the largest stack that a goroutine can have\n");
-  }
+  add_advice(text, gp.stack);
   text.flush_sig();
 }
 
@@ -58,6 +67,15 @@ void report_overflow_sig(const g* gp, std::uintptr_t address) {
   print_frames_sig(o.frames, o.progress->frames);
   if (!o.progress->creator) print_creator_sig(*gp);
   print_no_names_sig();
+}
+
+// Found, not met: this is the goroutine itself, back from where it should not have been.
+void report_overflow_found(const g* gp, std::uintptr_t address) {
+  line text;
+  add_overflow(text, *gp);
+  text.text(": it had no guard to meet, and has written below its end, at ").hex(address).text("\n");
+  add_advice(text, gp->stack);
+  text.flush_sig();
 }
 
 }  // namespace weft::rt

@@ -13,6 +13,7 @@ struct sched_t;
 void report_uncaught(const g* gp);
 // ---- overflow.cpp
 void report_overflow_sig(const g* gp, std::uintptr_t address);
+void report_overflow_found(const g* gp, std::uintptr_t address);
 // ---- dump.cpp: every goroutine there is: why it waits, where, and where it was created.
 void report_goroutines();
 // The thread that ran gp is about to be gone, and calls this from its own stack; gp's it has left.

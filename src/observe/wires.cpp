@@ -12,6 +12,7 @@ constinit const upward_wires wires{
     .awaited = report_awaited,
     .thread_ended = report_thread_ended,
     .overflow_sig = report_overflow_sig,
+    .overflow_found = report_overflow_found,
 };
 
 }  // namespace weft::rt

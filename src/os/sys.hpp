@@ -50,7 +50,8 @@ void huge_pages(void* at, std::size_t bytes);
 void discard(void* at, std::size_t bytes);  // contents become zero, memory goes back
 std::size_t page_size();
 
-enum class guard_method : std::uint8_t { automatic, batch, single, protect, none };
+// (canary: the kernel has no part in it; mem/stack.cpp)
+enum class guard_method : std::uint8_t { automatic, batch, single, protect, canary, none };
 struct range {
   void* at;
   std::size_t bytes;

@@ -320,7 +320,8 @@ int install_guards(guard_method how, std::span<const range> ranges) {
     case guard_method::single: return guard_one_by_one(ranges);
     case guard_method::protect: return guard_by_protection(ranges);
     case guard_method::none: return 0;
-    case guard_method::automatic: break;  // a wish, not a method: the arenas resolve it
+    case guard_method::canary:
+    case guard_method::automatic: break;  // what these mean is the arenas' business
   }
   return EINVAL;
 }

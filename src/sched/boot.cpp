@@ -57,11 +57,25 @@ void on_terminate() {
 
 // A fault in the guard of a stack of ours is an overflow of the goroutine that owns it. Reported, then left to
 // whoever handles faults, which as a rule ends the process by SIGSEGV.
-bool on_fault(std::uintptr_t address, std::uintptr_t) {
+bool on_fault(std::uintptr_t address, std::uintptr_t sp) {
   bool in_guard = false;
   const stack* st = the_process.stacks.find_sig(address, &in_guard);
-  if (st != nullptr && in_guard && st->owner != nullptr) wires.overflow_sig(static_cast<const g*>(st->owner), address);
+  if (st != nullptr && in_guard && st->owner != nullptr) {
+    wires.overflow_sig(static_cast<const g*>(st->owner), address);
+    return false;
+  }
+  // One that has no guard may have been left far behind before anything stopped it: the stack pointer says so.
+  const g* gp = getg();
+  if (gp != nullptr && gp->stack != nullptr && gp->stack->canary && sp < gp->stack->lo) wires.overflow_sig(gp, address);
   return false;
+}
+
+// Refuses bad knobs.
+knobs read_knobs() {
+  knobs k;
+  char message[1000];
+  if (!parse_knobs(std::getenv("WEFT_DEBUG"), &k, message, sizeof message)) throw error(message);
+  return k;
 }
 
 void boot_process(const knobs& k) {
@@ -88,13 +102,32 @@ std::string bad_value(const char* name, std::int64_t value, const char* range) {
   return text.c_str();
 }
 
-// Main's stack is as large as the thread's may become, up to the largest class.
+constexpr std::size_t largest_class = stack_class_bytes[stack_classes - 1];
+// Go's limit for one stack. Address space only: pages come as they are touched.
+constexpr std::size_t main_stack_if_unlimited = std::size_t{1} << 30;
+
+// Main's stack is as large as the thread's may become: of a class, or, if that is too small, a mapping of its own.
 std::uint8_t main_stack_class() {
-  std::size_t bytes = os::main_stack_limit();
-  const std::size_t largest = stack_class_bytes[stack_classes - 1];
-  if (bytes > largest) bytes = largest;
-  if (bytes < stack_class_bytes[0]) bytes = stack_class_bytes[0];
-  return static_cast<std::uint8_t>(stack_class_for(bytes));
+  return static_cast<std::uint8_t>(
+      stack_class_for(std::clamp(os::main_stack_limit(), stack_class_bytes[0], largest_class)));
+}
+
+[[noreturn]] void main_stack_refused(std::size_t bytes, int err) {
+  line text;
+  text.text("weft: the main goroutine's stack of ").bytes(bytes).text(" was refused");
+  throw std::system_error(err, std::generic_category(), text.c_str());
+}
+
+// Null: a stack of a class does.
+stack* large_main_stack() {
+  const std::size_t limit = os::main_stack_limit();
+  if (limit <= largest_class) return nullptr;
+  const bool unlimited = limit == SIZE_MAX;
+  int err = 0;
+  stack* st = the_process.stacks.get_large(unlimited ? main_stack_if_unlimited : limit, &err);
+  // Nobody has asked for a gibibyte: the largest class, then, is what every other goroutine can have too.
+  if (st == nullptr && !unlimited) main_stack_refused(limit, err);
+  return st;
 }
 
 // The process's, when main has left no value and the others do not end (EX_SOFTWARE).
@@ -189,29 +222,43 @@ class runtime {
   }
 
   // Newproc(main): refuses cleanly, before any thread exists, when there is no stack for it.
-  void start_main(const main_entry& body) { start(body, main_stack_class()); }
+  void start_main(const main_entry& body) {
+    stack* st = large_main_stack();
+    if (st == nullptr) {
+      start(body, main_stack_class());
+    } else {
+      start(body, stack_apart, st);
+    }
+  }
   // Of every run of an exploration, so the limit is asked for once.
   void start_explored(const explored_main& body, std::uint8_t stack_class) { start(body, stack_class); }
 
+  // `own`: a stack for it alone, which nobody else could find in a cache.
   template <class Body>
-  void start(const Body& body, std::uint8_t stack_class) {
+  void start(const Body& body, std::uint8_t stack_class, stack* own = nullptr) {
     g* gp = gfget(m0_);
-    if (gp == nullptr) refused(12, "a goroutine");
+    if (gp == nullptr) {
+      if (own != nullptr) the_process.stacks.put_list(stack_apart, own);
+      refused(12, "a goroutine");
+    }
     using entry = v0::detail::entry_of<Body, const Body&>;
     entry::ops.construct(gp->closure, const_cast<Body*>(&body));
     gp->stack_class = stack_class;
-    if (m0_->p->stacks[stack_class] == nullptr) {
+    if (own != nullptr) {
+      bind_stack(gp, own);
+    } else if (m0_->p->stacks[stack_class] == nullptr) {
       int err = 0;
       stack* st = the_process.stacks.get(gp->stack_class, &err);
       if (st == nullptr) {
         gfput(m0_->p, gp);
-        line text;
-        text.text("weft: the main goroutine's stack of ")
-            .bytes(stack_class_bytes[gp->stack_class])
-            .text(" was refused");
-        throw std::system_error(err, std::generic_category(), text.c_str());
+        main_stack_refused(stack_class_bytes[stack_class], err);
       }
-      free_unused_stack(st);
+      // One without a guard must be marked in its goroutine, so it cannot wait in a cache.
+      if (st->canary) {
+        bind_stack(gp, st);
+      } else {
+        free_unused_stack(st);
+      }
     }
     // Main's start wakes nobody (Go: mainStarted): the M would find nothing, and come before sysmon, which is to be the
     // first thread of all.
@@ -358,9 +405,7 @@ void check_options(const options& o) {
 // Checks the options, reads the knobs, and sets up what the process needs.
 knobs booted(const options& o) {
   check_options(o);
-  knobs k;
-  char message[1000];
-  if (!parse_knobs(std::getenv("WEFT_DEBUG"), &k, message, sizeof message)) throw error(message);
+  const knobs k = read_knobs();
   boot_process(k);
   return k;
 }
@@ -449,6 +494,7 @@ void explored_runtime::abandon(g* gp) {
   }
   gp->flags = 0;
   p* pp = m_->p;
+  while (gp->stack != nullptr && gp->stack->outer != nullptr) keep_stack(pp, return_stack(gp));
   if (stack* st = gp->stack) {
     gp->stack = nullptr;
     free_stack(pp, st);
@@ -472,6 +518,14 @@ g* explored_runtime::take_queued() {
 std::uint64_t explored_runtime::alive() const {
   const p& pp = *m_->p;
   return pp.created.load(relaxed) - pp.ended.load(relaxed);
+}
+
+void boot_for_thread() {
+  {
+    mutex_guard guard(the_process.lock);
+    if (the_process.booted) return;
+  }
+  boot_process(read_knobs());
 }
 
 void leave_for_good(g* gp) {

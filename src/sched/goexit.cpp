@@ -4,6 +4,10 @@
 // the warm stack, without a switch (DESIGN 3: 7 ns instead of 50 to 300). Only a goroutine that parks
 // keeps the stack it is on; whoever runs next then needs another.
 //
+// A stack without a guard has a canary instead, which is looked at when its goroutine ends: g_canary, in the byte of
+// what is rare, costs nobody else an instruction. Such stacks are stack_apart: nobody begins in place on one, and no P
+// keeps one, so each use of it begins in first_stack, which sets the flag, and ends in bury.
+//
 // On whose stack the stack is freed: on the next one's. The goroutine is dead and its g may live again
 // elsewhere, but these frames still run; so the stack is handed over to the other side of the switch.
 #include <climits>
@@ -22,7 +26,8 @@
 namespace weft::rt {
 namespace {
 
-static_assert(sizeof sizes::stack_cache / sizeof sizes::stack_cache[0] == stack_classes);
+static_assert(sizeof sizes::stack_cache / sizeof sizes::stack_cache[0] == stack_classes + 1);
+static_assert(sizes::stack_cache[stack_apart] == 0);
 
 [[noreturn, gnu::cold]] void no_stack(int size_class, int err) {
   line{}
@@ -40,21 +45,71 @@ static_assert(sizeof sizes::stack_cache / sizeof sizes::stack_cache[0] == stack_
   fatal("out of memory");
 }
 
-stack* stack_get(p* pp, int size_class) {
+// The P has none of that class: half a cache full from the arena, one of which is returned. Null with *err when the
+// system refuses. Out of line, as is `spill`, for what the usual way need not save then.
+[[gnu::noinline]] stack* refill(p* pp, int size_class, int* err) {
+  stack* st = the_process.stacks.get_list(size_class, static_cast<int>(sizes::stack_cache[size_class] / 2), err);
+  if (st == nullptr) return nullptr;
+  pp->stacks[size_class] = st->next;
+  for (stack* at = st->next; at != nullptr; at = at->next) ++pp->nstacks[size_class];
+  st->next = nullptr;
+  return st;
+}
+
+[[gnu::always_inline]] inline stack* take_cached(p* pp, int size_class) {
   stack* st = pp->stacks[size_class];
-  if (st == nullptr) [[unlikely]] {
-    int err = 0;
-    st = the_process.stacks.get_list(size_class, static_cast<int>(sizes::stack_cache[size_class] / 2), &err);
-    if (st == nullptr) no_stack(size_class, err);
-    for (stack* at = st; at != nullptr; at = at->next) ++pp->nstacks[size_class];
-  }
+  if (st == nullptr) [[unlikely]]
+    return nullptr;
   pp->stacks[size_class] = st->next;
   --pp->nstacks[size_class];
   st->next = nullptr;
   return st;
 }
 
+// For a goroutine's first run.
+[[gnu::noinline]] stack* first_stack(p* pp, g* gp) {
+  int err = 0;
+  stack* st = refill(pp, gp->stack_class, &err);
+  if (st == nullptr) no_stack(gp->stack_class, err);
+  if (st->canary) gp->flags |= g_canary;
+  return st;
+}
+
+// The cache has one too many: half of it goes to the arena, and one that is apart goes at once.
+[[gnu::noinline]] void spill(p* pp, int size_class) {
+  stack* first = pp->stacks[size_class];
+  const std::uint32_t n = size_class == stack_apart ? 1 : sizes::stack_cache[size_class] / 2;
+  stack* last = first;
+  for (std::uint32_t i = 1; i < n; ++i) last = last->next;
+  pp->stacks[size_class] = last->next;
+  pp->nstacks[size_class] -= n;
+  last->next = nullptr;
+  the_process.stacks.put_list(size_class, first);
+}
+
 void free_stack_after(m* mp, g*, void* st) { free_stack(mp->p, static_cast<stack*>(st)); }
+
+[[gnu::always_inline]] inline void bind(g* gp, stack* st) {
+  st->owner = gp;
+  gp->stack = st;
+  gp->eh = eh_globals{};
+  gp->sched = first_frame(st->sp0);
+#ifdef WEFT_ASAN
+  __asan_unpoison_memory_region(reinterpret_cast<void*>(st->lo), reinterpret_cast<std::uintptr_t>(st) - st->lo);
+  st->fake_stack = nullptr;
+#endif
+#ifdef WEFT_TSAN
+  st->fiber = __tsan_create_fiber(0);
+#endif
+}
+
+[[gnu::always_inline]] inline void keep(p* pp, stack* st) {
+  const int c = st->size_class;
+  st->next = pp->stacks[c];
+  pp->stacks[c] = st;
+  if (++pp->nstacks[c] > sizes::stack_cache[c]) [[unlikely]]
+    spill(pp, c);
+}
 
 // The closure, as user code: outside the runtime. Cancellation and this_goroutine::exit unwind to here; by type and
 // never `...`, so that the search for a handler of any other exception finds none, and terminates with its frames there.
@@ -70,8 +125,9 @@ m* run_closure(g* gp) {
   return door_in(gp, op::end);
 }
 
-// What is rare about a goroutine that ends.
+// What is rare about a goroutine that ends, before it is dead: a report names it.
 [[gnu::noinline, gnu::cold]] void bury_rest(m* mp, g* gp) {
+  if ((gp->flags & g_canary) != 0) check_canary(gp);
   if ((gp->flags & g_named) != 0) {
     std::free(gp->name);
     gp->name = nullptr;
@@ -87,12 +143,12 @@ m* run_closure(g* gp) {
 // gp is over. Its g can be reused from here on, by this P first.
 stack* bury(m* mp, g* gp) {
   stack* st = gp->stack;
+  if (gp->flags != 0) [[unlikely]]
+    bury_rest(mp, gp);
   gp->status.set(status::running, status::dead);
   gp->m = nullptr;
   gp->stack = nullptr;
   mp->curg = nullptr;
-  if (gp->flags != 0) [[unlikely]]
-    bury_rest(mp, gp);
   gp->flags = 0;
   p* pp = mp->p;
   pp->ended.store(pp->ended.load(relaxed) + 1, release);  // order: rt.last
@@ -105,19 +161,52 @@ stack* bury(m* mp, g* gp) {
 
 }  // namespace
 
+void check_canary(const g* gp) {
+  if (const std::uintptr_t at = broken_canary(*gp->stack)) {
+    wires.overflow_found(gp, at);
+    fatal("stack overflow");
+  }
+}
+
 void bind_stack(m* mp, g* gp) {
-  stack* st = stack_get(mp->p, gp->stack_class);
+  stack* st = take_cached(mp->p, gp->stack_class);
+  if (st == nullptr) [[unlikely]]
+    st = first_stack(mp->p, gp);
+  bind(gp, st);
+}
+
+void bind_stack(g* gp, stack* st) {
+  if (st->canary) gp->flags |= g_canary;
+  bind(gp, st);
+}
+
+// The goroutine's fibre goes with it, in ThreadSanitizer's builds: it is not the stack's.
+void borrow_stack(g* gp, stack* st) {
   st->owner = gp;
-  gp->stack = st;
-  gp->eh = eh_globals{};
-  gp->sched = first_frame(st->sp0);
+  st->outer = gp->stack;
 #ifdef WEFT_ASAN
   __asan_unpoison_memory_region(reinterpret_cast<void*>(st->lo), reinterpret_cast<std::uintptr_t>(st) - st->lo);
   st->fake_stack = nullptr;
 #endif
 #ifdef WEFT_TSAN
-  st->fiber = __tsan_create_fiber(0);
+  st->fiber = gp->stack != nullptr ? gp->stack->fiber : nullptr;
 #endif
+  gp->stack = st;
+}
+
+stack* return_stack(g* gp) {
+  stack* st = gp->stack;
+  if (st->canary) check_canary(gp);
+  gp->stack = st->outer;
+  st->outer = nullptr;
+  st->fiber = nullptr;
+  st->owner = nullptr;
+  return st;
+}
+
+stack* get_stack(p* pp, int size_class, int* err) {
+  stack* st = take_cached(pp, size_class);
+  return st != nullptr ? st : refill(pp, size_class, err);
 }
 
 void free_stack(p* pp, stack* st) {
@@ -125,20 +214,11 @@ void free_stack(p* pp, stack* st) {
   __tsan_destroy_fiber(st->fiber);
   st->fiber = nullptr;
 #endif
-  const int c = st->size_class;
   st->owner = nullptr;
-  st->next = pp->stacks[c];
-  pp->stacks[c] = st;
-  if (++pp->nstacks[c] <= sizes::stack_cache[c]) [[likely]]
-    return;
-  stack* last = st;
-  for (std::uint32_t i = 1; i < sizes::stack_cache[c] / 2; ++i) last = last->next;
-  stack* rest = last->next;
-  last->next = nullptr;
-  the_process.stacks.put_list(c, st);
-  pp->stacks[c] = rest;
-  pp->nstacks[c] -= sizes::stack_cache[c] / 2;
+  keep(pp, st);
 }
+
+void keep_stack(p* pp, stack* st) { keep(pp, st); }
 
 std::uint64_t goroutines_alive(const sched_t* rt) {
   const std::uint32_t n = rt->nallp.load(acquire);

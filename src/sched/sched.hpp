@@ -62,9 +62,15 @@ bool end_if_last(sched_t* rt);  // main has returned, or the end was asked for: 
 
 // ---- stacks and gs (newproc.cpp, goexit.cpp)
 void bind_stack(m* mp, g* gp);  // a stack for the first run
-void free_stack(p* pp, stack* st);
-g* gfget(m* mp);         // null: no memory
-void gfput_slow(p* pp);  // the cache is full: half of it goes to the others
+void bind_stack(g* gp, stack* st);
+void free_stack(p* pp, stack* st);                  // of a goroutine that has ended
+stack* get_stack(p* pp, int size_class, int* err);  // to borrow; null with *err when refused
+void keep_stack(p* pp, stack* st);                  // one that was borrowed
+void borrow_stack(g* gp, stack* st);                // gp is about to go on on st
+os::stack_bounds stack_of_caller();                 // of a thread that is no M: its own, or one that it has borrowed
+stack* return_stack(g* gp);                         // gp is back from it; returns it
+g* gfget(m* mp);                                    // null: no memory
+void gfput_slow(p* pp);                             // the cache is full: half of it goes to the others
 inline void gfput(p* pp, g* gp) {
   pp->gfree[pp->ngfree] = gp;
   if (++pp->ngfree == sizes::gfree_high) [[unlikely]]

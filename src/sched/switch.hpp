@@ -14,6 +14,7 @@
 
 #include "arch/getg.hpp"
 #include "arch/gobuf.hpp"
+#include "base/check.hpp"
 #include "base/macros.hpp"
 #include "mem/stack.hpp"
 #include "model/g.hpp"
@@ -63,6 +64,9 @@ inline void annotate_on_stack(const stack& st) {
 #endif
 }
 
+// A stack without a guard must be whole: fatal otherwise (goexit.cpp).
+void check_canary(const g* gp);
+
 inline void finish_switch_fiber(void* fake_stack) {
 #ifdef WEFT_ASAN
   __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
@@ -107,6 +111,9 @@ inline void finish_switch(m* mp) {
 
 // A goroutine leaves: its exceptions are its own and go with it.
 inline void leave_goroutine(m* mp, g* gp, g* to) {
+  if constexpr (checked) {
+    if (gp->stack->canary) check_canary(gp);
+  }
   gp->eh = *mp->eh;
   annotate_save(gp->sched);
   finish_switch(switch_to(mp, &gp->sched, gp, to));

@@ -79,7 +79,7 @@ void minit(m* mp) {
   // Refused (the program has used up its keys): such an end would be silent, as it is everywhere else.
   os::watch_thread_end(on_thread_end);
 #ifdef WEFT_ASAN
-  mp->g0_stack = os::thread_stack();
+  mp->g0_stack = stack_of_caller();
 #endif
 #ifdef WEFT_TSAN
   mp->g0_fiber = __tsan_get_current_fiber();

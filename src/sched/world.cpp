@@ -198,7 +198,7 @@ class inspector {
   const char* stacks() {
     for (std::uint32_t i = 0; i < procs(rt_); ++i) {
       const p& pp = rt_->allp[i];
-      for (int c = 0; c < stack_classes; ++c) {
+      for (int c = 0; c <= stack_classes; ++c) {
         std::uint64_t n = 0;
         for (const stack* st = pp.stacks[c]; st != nullptr; st = st->next) {
           if (++n > pp.nstacks[c]) break;
@@ -285,7 +285,10 @@ class inspector {
     return nullptr;
   }
 
-  void count_stack(const g* gp, bool counts) { stacks_ += counts && gp->stack != nullptr ? 1 : 0; }
+  void count_stack(const g* gp, bool counts) {
+    if (!counts) return;
+    for (const stack* st = gp->stack; st != nullptr; st = st->outer) ++stacks_;
+  }
 
   sched_t* rt_;
   bool alone_;

@@ -203,6 +203,11 @@ KEEP void start_child() {
   weft::yield();
 }
 
+KEEP void borrow_and_upload() {
+  weft::on_big_stack([] { upload(); });
+  never = 0;
+}
+
 void on_goroutine(void (*f)()) {
   weft::go(weft::attrs{.name = "uploader"}, [f] {
     f();
@@ -247,6 +252,7 @@ int main(int argc, char** argv) {
       {"cancelled_terminate", terminate_when_cancelled},
       {"pthread_exit", pthread_exit_through_noexcept},
       {"deep", [] { deep(300); }},
+      {"big_stack", borrow_and_upload},
   };
   for (const auto& row : table) {
     if (name == row.name) return weft::run([&] { on_goroutine(row.fail); });

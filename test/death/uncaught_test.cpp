@@ -66,6 +66,15 @@ TEST_P(Uncaught, FilesAndLines) {
   EXPECT_THAT(run("std").err, ContainsRegex("shop::upload\\(\\)\n\t/.*/uncaught\\.cpp:[0-9]+ \\+0x[0-9a-f]+\n"));
 }
 
+// The frames of both stacks are still there: nothing between them has caught it.
+TEST_P(Uncaught, OnABorrowedStack) {
+  const ending e = run("big_stack");
+  expect_report(e, "panic: std::runtime_error: the disk is full\n", "shop::upload()\n\t");
+  EXPECT_THAT(e.err,
+              ContainsRegex("shop::upload\\(\\)\n(.*\n)*weft_call_on_stack(.*\n)*shop::borrow_and_upload\\(\\)\n"))
+      << testing::PrintToString(e);
+}
+
 TEST_P(Uncaught, CreatedBy) {
   if (!has_lines()) GTEST_SKIP() << "inlined calls are known from debug information only";
   const ending e = run("std");

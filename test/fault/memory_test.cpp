@@ -144,4 +144,69 @@ TEST(memory, a_kernel_without_light_guards_loses_nothing) {
   EXPECT_EQ(std::to_string(done), o.how) << o.said;
 }
 
+// ---- from one way to guard a stack to the next
+
+using weft::rt::stack;
+using weft::rt::stack_arenas;
+using weft::rt::os::guard_method;
+
+guard_method chosen_when_refused(unsigned times) {
+  stack_arenas arenas;
+  if (times != 0) faulty::fail(faulty::call::install_guards, 1, EINVAL, times);
+  arenas.init(guard_method::automatic);
+  faulty::reset();
+  return arenas.method();
+}
+
+TEST(guards, each_refusal_leads_to_the_next_way) {
+  if (chosen_when_refused(0) != guard_method::batch) GTEST_SKIP() << "this kernel has no guards in batches";
+  EXPECT_EQ(guard_method::single, chosen_when_refused(1));
+  EXPECT_EQ(guard_method::protect, chosen_when_refused(2));
+}
+
+TEST(guards, when_nothing_is_left_there_is_a_canary_and_only_for_as_long) {
+  for (const int err : {ENOMEM, EINVAL, EAGAIN}) {
+    stack_arenas arenas;
+    arenas.init(guard_method::automatic);
+    int e = 0;
+    faulty::fail(faulty::call::install_guards, 1, err, faulty::for_ever);
+    stack* bare = arenas.get(4, &e);
+    ASSERT_NE(nullptr, bare) << e;
+    EXPECT_TRUE(bare->canary);
+    EXPECT_EQ(0u, weft::rt::broken_canary(*bare));
+    stack* large = arenas.get_large(std::size_t{16} << 20, &e);
+    ASSERT_NE(nullptr, large) << e;
+    EXPECT_TRUE(large->canary);
+    faulty::reset();
+    stack* guarded = arenas.get(4, &e);
+    ASSERT_NE(nullptr, guarded) << e;
+    EXPECT_FALSE(guarded->canary) << "the next slot of the same chunk has a guard again";
+    for (stack* s : {bare, large, guarded}) arenas.put_list(s->size_class, s);
+    arenas.drop();
+  }
+}
+
+TEST(guards, a_forced_way_that_is_refused_is_an_error) {
+  for (const guard_method m : {guard_method::batch, guard_method::single, guard_method::protect}) {
+    stack_arenas arenas;
+    arenas.init(m);
+    faulty::fail(faulty::call::install_guards, 1, ENOMEM, faulty::for_ever);
+    int e = 0;
+    EXPECT_EQ(nullptr, arenas.get(1, &e));
+    EXPECT_EQ(ENOMEM, e);
+    EXPECT_EQ(nullptr, arenas.get_large(std::size_t{16} << 20, &e));
+    faulty::reset();
+    EXPECT_EQ(0u, arenas.slots_in_use());
+    arenas.drop();
+  }
+}
+
+TEST(guards, a_program_without_any_works_and_is_told_once) {
+  const outcome o = with_fault(faulty::call::install_guards, 1, ENOMEM, faulty::for_ever);
+  EXPECT_EQ(std::to_string(done), o.how) << o.said;
+  constexpr const char* warning = "weft: no more guards for stacks (errno 12)";
+  EXPECT_THAT(o.said, HasSubstr(warning));
+  EXPECT_EQ(o.said.find(warning), o.said.rfind(warning)) << o.said;
+}
+
 }  // namespace

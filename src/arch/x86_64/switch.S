@@ -115,6 +115,33 @@ weft_gogo:
     .cfi_endproc
     .size weft_gogo, . - weft_gogo
 
+// void weft_call_on_stack(void (*fn)(void*), void* arg, std::uintptr_t sp)
+// The frame lies on the caller's stack and what it calls on another. rbp is all that connects them: by it the CFI finds
+// the caller's frame at every instruction, so exceptions, tracebacks and walkers by frame pointer cross the seam.
+    .globl weft_call_on_stack
+    .hidden weft_call_on_stack
+    .type weft_call_on_stack, @function
+    .p2align 4
+weft_call_on_stack:
+    .cfi_startproc
+    endbr64
+    pushq %rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset %rbp, 0
+    movq %rsp, %rbp
+    .cfi_def_cfa_register %rbp
+    movq %rdi, %rax
+    movq %rsi, %rdi
+    movq %rdx, %rsp             // 16-aligned, as the ABI wants it at the call
+    call *%rax
+    movq %rbp, %rsp
+    popq %rbp
+    .cfi_def_cfa %rsp, 8
+    .cfi_restore %rbp
+    ret
+    .cfi_endproc
+    .size weft_call_on_stack, . - weft_call_on_stack
+
 // The first frame of every goroutine stack. Its return address and frame pointer are undefined and zero: each
 // kind of unwinder ends here, and an exception that nobody catches finds no handler, so that it
 // terminates with the throwing frames still in place.

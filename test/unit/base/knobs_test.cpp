@@ -59,6 +59,7 @@ TEST(knobs, each_is_read) {
   EXPECT_EQ(1u, parse("guard=batch").values.guard);
   EXPECT_EQ(2u, parse("guard=single").values.guard);
   EXPECT_EQ(3u, parse("guard=protect").values.guard);
+  EXPECT_EQ(4u, parse("guard=canary").values.guard);
 }
 
 TEST(knobs, several_are_read_in_any_order_and_the_last_one_of_a_name_counts) {

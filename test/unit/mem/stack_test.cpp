@@ -30,13 +30,18 @@ const char* name_of(guard_method m) {
     case guard_method::batch: return "batch";
     case guard_method::single: return "single";
     case guard_method::protect: return "protect";
+    case guard_method::canary: return "canary";
     case guard_method::none: return "none";
   }
   return "?";
 }
 
-std::uintptr_t slot_of(const stack* s) { return s->lo - stack_guard_bytes[s->size_class]; }
-std::uintptr_t top_of(const stack* s) { return slot_of(s) + stack_slot_bytes(s->size_class); }
+std::uintptr_t slot_of(const stack* s) { return s->lo - stack_guard_bytes[s->slot_class]; }
+std::uintptr_t top_of(const stack* s) { return slot_of(s) + stack_slot_bytes(s->slot_class); }
+
+std::uintptr_t top_of_large(const stack* s) {
+  return s->lo - stack_guard_bytes[stack_apart] + stack_bytes(*s) + slot_extra;
+}
 
 // The child's end after it wrote to that address.
 std::string end_after_touching(std::uintptr_t address) {
@@ -53,6 +58,16 @@ std::size_t resident_pages(std::uintptr_t from, std::uintptr_t to) {
   std::size_t n = 0;
   for (const unsigned char r : resident) n += r & 1;
   return n;
+}
+
+bool leave_address_space(std::size_t bytes) {
+  std::size_t pages = 0;
+  FILE* statm = std::fopen("/proc/self/statm", "r");
+  const bool read = statm != nullptr && std::fscanf(statm, "%zu", &pages) == 1;
+  if (statm != nullptr) std::fclose(statm);
+  struct rlimit limit {};
+  limit.rlim_cur = limit.rlim_max = pages * os::page_size() + bytes;
+  return read && ::setrlimit(RLIMIT_AS, &limit) == 0;
 }
 
 class arenas_fixture {
@@ -300,11 +315,14 @@ class stack_guards : public testing::TestWithParam<guard_method> {
     const os::range r{page, os::page_size()};
     const int e = os::install_guards(GetParam(), {&r, 1});
     os::unmap(page, os::page_size());
+    if (GetParam() == guard_method::canary) return;
     if (e != 0 && GetParam() != guard_method::automatic) GTEST_SKIP() << "this kernel cannot do it: " << e;
   }
 };
 
-TEST_P(stack_guards, a_touch_of_any_part_of_a_guard_kills_and_the_stack_above_is_free) {
+class guards_that_kill : public stack_guards {};
+
+TEST_P(guards_that_kill, a_touch_of_any_part_of_a_guard_kills_and_the_stack_above_is_free) {
   arenas_fixture f(GetParam());
   for (const int c : all_classes) {
     // Past the first batches of guards, where the class has so many slots.
@@ -318,7 +336,7 @@ TEST_P(stack_guards, a_touch_of_any_part_of_a_guard_kills_and_the_stack_above_is
   }
 }
 
-TEST_P(stack_guards, a_fault_in_the_guard_is_found_by_address) {
+TEST_P(guards_that_kill, a_fault_in_the_guard_is_found_by_address) {
   EXPECT_EQ("exit 5", ends_with([] {
               static stack_arenas arenas;
               static stack* touched;
@@ -345,10 +363,198 @@ TEST_P(stack_guards, a_forced_method_is_the_one_used) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(methods, stack_guards,
+INSTANTIATE_TEST_SUITE_P(methods, guards_that_kill,
                          testing::Values(guard_method::automatic, guard_method::batch, guard_method::single,
                                          guard_method::protect),
                          [](const auto& param) { return name_of(param.param); });
+INSTANTIATE_TEST_SUITE_P(methods, stack_guards,
+                         testing::Values(guard_method::automatic, guard_method::batch, guard_method::single,
+                                         guard_method::protect, guard_method::canary),
+                         [](const auto& param) { return name_of(param.param); });
+
+// A system call does not die by a guard, it fails: what it has written up to there is there.
+TEST_P(guards_that_kill, fault_21_a_system_call_that_meets_a_guard_fails_with_efault) {
+  arenas_fixture f(GetParam());
+  for (const int c : all_classes) {
+    const stack* s = f.get(c);
+    int ends[2];
+    ASSERT_EQ(0, ::pipe(ends));
+    ASSERT_EQ(8, ::write(ends[1], "12345678", 8));
+    EXPECT_EQ(-1, ::read(ends[0], reinterpret_cast<void*>(s->lo - 8), 8));
+    EXPECT_EQ(EFAULT, errno);
+    EXPECT_EQ(8, ::read(ends[0], reinterpret_cast<void*>(s->lo), 8)) << "nothing was lost";
+    ::close(ends[0]);
+    ::close(ends[1]);
+  }
+}
+
+std::size_t mappings() {
+  std::size_t n = 0;
+  FILE* maps = std::fopen("/proc/self/maps", "r");
+  for (int c = 0; maps != nullptr && (c = std::fgetc(maps)) != EOF;) n += c == '\n';
+  if (maps != nullptr) std::fclose(maps);
+  return n;
+}
+
+TEST_P(stack_guards, fault_18_only_protect_pays_for_guards_in_mappings) {
+  arenas_fixture f(GetParam());
+  f.get(0);
+  const std::size_t before = mappings();
+  constexpr std::size_t n = 3 * stack_arenas::chunk_slots;
+  for (std::size_t i = 0; i < n; ++i) ASSERT_NE(nullptr, f.get(0));
+  const std::size_t more = mappings() - before;
+  if (f.arenas.method() == guard_method::protect) {
+    EXPECT_GT(more, n);
+  } else {
+    EXPECT_LT(more, 16u) << "two per chunk at most";
+  }
+}
+
+// ---- canaries
+
+TEST(stack_canary, any_word_of_the_page_below_the_stack_is_missed_when_it_changes) {
+  arenas_fixture f(guard_method::canary);
+  for (const int c : all_classes) {
+    for (int i = 0; i < 3; ++i) {
+      stack* s = f.get(c);
+      ASSERT_NE(nullptr, s);
+      EXPECT_TRUE(s->canary);
+      EXPECT_EQ(stack_apart, s->size_class) << "no P may keep it";
+      EXPECT_EQ(c, s->slot_class);
+      EXPECT_EQ(stack_class_bytes[c], stack_bytes(*s));
+      EXPECT_EQ(s->lo, slot_of(s) + stack_guard_bytes[c]) << "what a guard would take is room for an overflow";
+      ASSERT_EQ(0u, broken_canary(*s));
+      for (std::uintptr_t at = s->lo - 4096; at < s->lo; at += sizeof at) {
+        auto& word = *reinterpret_cast<std::uintptr_t*>(at);
+        const std::uintptr_t was = word;
+        for (const std::uintptr_t other : {std::uintptr_t{0}, ~was, was ^ 1}) {
+          word = other;
+          ASSERT_EQ(at, broken_canary(*s));
+        }
+        word = was;
+      }
+      EXPECT_EQ(0u, broken_canary(*s));
+      // The highest one is named: where the stack was left.
+      *reinterpret_cast<char*>(s->lo - 100) ^= 1;
+      *reinterpret_cast<char*>(s->lo - 4000) ^= 1;
+      EXPECT_EQ((s->lo - 100) / sizeof(void*) * sizeof(void*), broken_canary(*s));
+    }
+  }
+}
+
+TEST(stack_canary, no_use_of_the_stack_itself_or_of_its_neighbour_breaks_it) {
+  arenas_fixture f(guard_method::canary);
+  for (const int c : {0, 1, 2}) {
+    stack* s[3];
+    for (stack*& each : s) each = f.get(c);
+    std::memset(reinterpret_cast<void*>(s[1]->lo), 0xff, s[1]->sp0 - s[1]->lo);
+    for (const stack* each : s) EXPECT_EQ(0u, broken_canary(*each));
+    // An overflow as deep as a guard is wide hurts nobody.
+    std::memset(reinterpret_cast<void*>(slot_of(s[1])), 0xff, stack_guard_bytes[c]);
+    EXPECT_EQ(s[1]->lo - sizeof(void*), broken_canary(*s[1]));
+    EXPECT_EQ(0u, broken_canary(*s[0]));
+    EXPECT_EQ(0u, broken_canary(*s[2]));
+    EXPECT_EQ(s[0]->lo, slot_of(s[0]) + stack_guard_bytes[c]) << "the neighbour's descriptor is whole";
+  }
+}
+
+TEST(stack_canary, an_overflow_that_goes_on_and_on_ends_below_the_chunk_at_the_latest) {
+  arenas_fixture f(guard_method::canary);
+  for (const int c : all_classes) {
+    const stack* first = f.get(c);
+    EXPECT_EQ("exit 0", end_after_touching(slot_of(first)));
+    EXPECT_EQ("signal 11", end_after_touching(slot_of(first) - 1));
+    EXPECT_EQ("signal 11", end_after_touching(slot_of(first) - (32 << 10)));
+  }
+}
+
+TEST(stack_canary, a_slot_costs_two_pages_and_is_used_again) {
+  arenas_fixture f(guard_method::canary);
+  stack* s = f.get(2);
+  EXPECT_EQ(2u, resident_pages(slot_of(s), top_of(s)));
+  f.put_taken(s);
+  EXPECT_EQ(s, f.get(2));
+  EXPECT_EQ(0u, broken_canary(*s));
+  EXPECT_EQ(1u, f.arenas.slots_in_use());
+}
+
+// ---- main's large stack
+
+TEST_P(stack_guards, a_large_stack_has_its_size_and_a_guard_and_is_found) {
+  arenas_fixture f(GetParam());
+  stack* small = f.get(4);
+  for (const std::size_t bytes : {(std::size_t{8} << 20) + 1, std::size_t{64} << 20, std::size_t{1} << 30}) {
+    int err = 0;
+    stack* s = f.arenas.get_large(bytes, &err);
+    ASSERT_NE(nullptr, s) << err;
+    const std::size_t page = os::page_size();
+    EXPECT_EQ((bytes + page - 1) / page * page, stack_bytes(*s));
+    EXPECT_EQ(stack_apart, s->size_class);
+    EXPECT_EQ(0u, s->sp0 % 16);
+    bool in_guard = false;
+    EXPECT_EQ(s, f.arenas.find_sig(s->lo - 1, &in_guard));
+    EXPECT_TRUE(in_guard);
+    EXPECT_EQ(s, f.arenas.find_sig(s->sp0 - 1, &in_guard));
+    EXPECT_FALSE(in_guard);
+    EXPECT_EQ("exit 0", end_after_touching(s->lo));
+    EXPECT_EQ(GetParam() == guard_method::canary ? "exit 0" : "signal 11", end_after_touching(s->lo - 1));
+    EXPECT_EQ("exit 0", end_after_touching(s->lo + bytes / 2));
+    EXPECT_EQ(2u, f.arenas.slots_in_use());
+    f.arenas.put_list(stack_apart, s);
+    EXPECT_EQ(1u, f.arenas.slots_in_use());
+  }
+  bool in_guard = false;
+  EXPECT_EQ(small, f.arenas.find_sig(small->sp0 - 1, &in_guard));
+}
+
+TEST(stack, a_large_stack_that_comes_back_gives_its_pages_away_and_waits_for_the_next_of_its_size) {
+  arenas_fixture f;
+  int err = 0;
+  constexpr std::size_t bytes = std::size_t{16} << 20;
+  stack* s = f.arenas.get_large(bytes, &err);
+  ASSERT_NE(nullptr, s);
+  std::memset(reinterpret_cast<void*>(s->lo), 1, s->sp0 - s->lo);
+  EXPECT_GT(resident_pages(s->lo, top_of_large(s)), 4000u);
+  f.arenas.put_list(stack_apart, s);
+  EXPECT_EQ(1u, resident_pages(s->lo, top_of_large(s)));
+  const std::uint64_t reserved = f.arenas.bytes_reserved();
+  for (int i = 0; i < 100; ++i) {
+    stack* again = f.arenas.get_large(bytes - static_cast<std::size_t>(i), &err);
+    ASSERT_EQ(s, again);
+    EXPECT_EQ("signal 11", end_after_touching(s->lo - 1));
+    f.arenas.put_list(stack_apart, again);
+  }
+  EXPECT_EQ(reserved, f.arenas.bytes_reserved());
+  stack* other = f.arenas.get_large(2 * bytes, &err);
+  EXPECT_NE(s, other);
+  f.arenas.put_list(stack_apart, other);
+}
+
+TEST(stack, a_large_stack_that_is_refused_leaves_nothing_behind) {
+  if (sanitizer_maps_everything) GTEST_SKIP() << "the sanitizer's shadow is beyond any limit";
+  const std::string end = ends_with([] {
+    stack_arenas arenas;
+    arenas.init(guard_method::automatic);
+    if (!leave_address_space(24 << 20)) return 1;
+    int err = 0;
+    if (arenas.get_large(std::size_t{64} << 20, &err) != nullptr || err != ENOMEM) return 2;
+    if (arenas.get_large(SIZE_MAX - 1, &err) != nullptr || err != ENOMEM) return 3;
+    if (arenas.slots_in_use() != 0 || arenas.bytes_reserved() != 0) return 4;
+    return arenas.get_large(std::size_t{9} << 20, &err) != nullptr ? 0 : 5;
+  });
+  EXPECT_EQ("exit 0", end);
+}
+
+TEST(stack, what_is_lent_to_threads_is_counted_apart) {
+  arenas_fixture f;
+  int err = 0;
+  stack* s = f.arenas.lend(4, &err);
+  ASSERT_NE(nullptr, s);
+  EXPECT_EQ(0u, f.arenas.slots_in_use());
+  f.arenas.take_back(s);
+  EXPECT_EQ(0u, f.arenas.slots_in_use());
+  EXPECT_EQ(s, f.get(4));
+}
 
 TEST(stack, without_guards_the_whole_slot_is_writable) {
   arenas_fixture f(guard_method::none);
@@ -477,16 +683,6 @@ TEST(stack, a_forced_method_that_the_kernel_refuses_is_an_error_not_a_missing_gu
 }
 
 // ---- refusal
-
-bool leave_address_space(std::size_t bytes) {
-  std::size_t pages = 0;
-  FILE* statm = std::fopen("/proc/self/statm", "r");
-  const bool read = statm != nullptr && std::fscanf(statm, "%zu", &pages) == 1;
-  if (statm != nullptr) std::fclose(statm);
-  struct rlimit limit {};
-  limit.rlim_cur = limit.rlim_max = pages * os::page_size() + bytes;
-  return read && ::setrlimit(RLIMIT_AS, &limit) == 0;
-}
 
 TEST(stack, chunks_are_halved_while_the_address_space_is_refused_then_the_error_is_clean) {
   if (sanitizer_maps_everything) GTEST_SKIP() << "the sanitizer's shadow is beyond any limit";
