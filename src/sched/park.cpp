@@ -53,8 +53,9 @@ void yield_alone_after(m* mp, g* gp, void*) {
 // looked at the queue for a locked goroutine, which must not switch to another.)
 bool nothing_else(m* mp) {
   const sched_t* rt = mp->rt;
-  return mp->picked == nullptr && (mp->lockedg == nullptr || mp->p->q.empty()) && (rt->attention.load(relaxed) & ~attention_explore) == 0 &&
-         rt->runq_size.load(relaxed) == 0 && rt->needspinning.load(relaxed) == 0;
+  return mp->picked == nullptr && (mp->lockedg == nullptr || mp->p->q.empty()) &&
+         (rt->attention.load(relaxed) & ~attention_explore) == 0 && rt->runq_size.load(relaxed) == 0 &&
+         rt->needspinning.load(relaxed) == 0;
 }
 
 // From outside gp's runtime. `foreign` keeps the runtime from ending under us: it was raised while gp still

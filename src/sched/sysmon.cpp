@@ -2,6 +2,7 @@
 // also starts the threads that a goroutine's own thread, or one that is not ours, must not clone (Go's template thread).
 //
 // What   each round: starts the Ms that wait for a thread, joins those that have ended, tells the coarse clock the time;
+//        asks again for a thread that was refused while there is work for it;
 //        and when it is due: a line of schedtrace, a look at how many CPUs there are, at who is awaited after main's end, at
 //        whether anybody will ever run again. (Taking Ps back from goroutines that do not come back is to be its next.)
 // When   every 10 ms while a P is busy or was a moment ago; deep asleep when all are idle, until the first is taken up
@@ -109,11 +110,20 @@ class watch {
   // False: the end.
   bool look_at_ps() {
     bool idle = false;
+    bool left_alone = false;
     {
       mutex_guard guard(rt_->lock);
       if (rt_->sysmon_stop) return false;
+      // A thread was refused, and no M may ever come by (all are in blocking calls, or there is none).
+      left_alone = !rt_->runq.empty() && rt_->pidle != nullptr && rt_->no_thread_until != 0;
+      if (left_alone) rt_->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
       idle = rt_->npidle.load(relaxed) == procs(rt_) && rt_->to_start == nullptr;
       rt_->sysmon_waits = idle && idle_rounds_ >= rounds_awake;
+    }
+    if (left_alone) {
+      wakep(rt_);
+      leave(rt_->foreign);  // order: rt.foreign
+      until(now_ + round_ns);
     }
     if (!idle) {
       idle_rounds_ = 0;

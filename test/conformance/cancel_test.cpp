@@ -286,9 +286,7 @@ TEST(cancel, no_cancel_waits_to_the_end_and_the_next_wait_after_it_does_not) {
           s.first.here();
           {
             const no_cancel outer;
-            {
-              const no_cancel inner;
-            }
+            { const no_cancel inner; }
             s.gate.acquire();
             EXPECT_TRUE(this_goroutine::cancelled());
             s.gate.acquire();  // cancelled now, and given by and by

@@ -30,8 +30,7 @@ using test::run_case;
 using testing::HasSubstr;
 
 // The cases of `procs`, each with a fresh thread as m0.
-void for_each_case_on_a_fresh_thread(const std::vector<int>& procs,
-                                     const std::function<void(const run_case&)>& body) {
+void for_each_case_on_a_fresh_thread(const std::vector<int>& procs, const std::function<void(const run_case&)>& body) {
   for (const int n : procs) {
     std::thread([&] { test::for_each_case(body, {{n}, 2}); }).join();
     if (testing::Test::HasFailure() || testing::Test::IsSkipped()) return;
@@ -505,7 +504,8 @@ TEST(lock_os_thread, new_threads_block_the_signals_of_the_program) {
     const os_thread_lock main_keeps_m0;
     on_so_many_threads_at_once(5, [] {
       const thread_state s = thread_state::here();
-      for (const int n : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCHLD, SIGPROF, SIGRTMIN + 3}) {
+      for (const int n :
+           {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCHLD, SIGPROF, SIGRTMIN + 3}) {
         EXPECT_EQ(::sigismember(&s.blocked, n), 1) << n;
       }
       for (const int n : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) EXPECT_EQ(::sigismember(&s.blocked, n), 0) << n;

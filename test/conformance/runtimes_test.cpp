@@ -139,7 +139,8 @@ TEST(runtime, submit_gives_a_future_of_whatever_kind) {
     runtime r(with(procs));
     std::future<int> number = r.submit([] { return 42; });
     std::future<void> nothing = r.submit([] { yield(); });
-    std::future<std::unique_ptr<int>> unique = r.submit([p = std::make_unique<int>(3)]() mutable { return std::move(p); });
+    std::future<std::unique_ptr<int>> unique =
+        r.submit([p = std::make_unique<int>(3)]() mutable { return std::move(p); });
     int value = 1;
     std::future<int&> reference = r.submit([&]() -> int& { return value; });
     std::future<int> thrown = r.submit([]() -> int { throw std::runtime_error("out of f"); });

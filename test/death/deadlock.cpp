@@ -88,9 +88,7 @@ int after_locked_end() {
   return main_alone();
 }
 
-int main_exits_alone() {
-  weft::this_goroutine::exit();
-}
+int main_exits_alone() { weft::this_goroutine::exit(); }
 
 int main_exits_and_others_end() {
   for (int i = 0; i < 3; ++i) {

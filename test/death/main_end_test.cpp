@@ -68,7 +68,8 @@ TEST_P(MainEnd, BothAreSaidWhenPatienceIsLonger) {
   EXPECT_THAT(e.err, ContainsRegex("^weft: main has returned 1[.0-9]* s ago; waiting for 12 goroutines: ([0-9]+ "
                                    "\"stubborn\" \\(semacquire\\), ){8}and 4 more\n"))
       << testing::PrintToString(e);
-  EXPECT_THAT(e.err, ContainsRegex("\nweft: 12 goroutines have not ended 1\\.[2-9][0-9]* s after they were cancelled:\n"))
+  EXPECT_THAT(e.err,
+              ContainsRegex("\nweft: 12 goroutines have not ended 1\\.[2-9][0-9]* s after they were cancelled:\n"))
       << testing::PrintToString(e);
   EXPECT_EQ(count(e.err, "\ngoroutine "), 12) << testing::PrintToString(e);
 }
@@ -92,7 +93,8 @@ TEST_P(MainEnd, ExitEndsTheProcessWithMain) {
 TEST_P(MainEnd, CancelledIntoNoexceptNamesTheFunction) {
   const ending e = run("noexcept");
   EXPECT_EQ(e.signal, SIGABRT) << testing::PrintToString(e);
-  EXPECT_THAT(e.err, HasSubstr("weft::cancelled has met a noexcept function: promise_not_to_be_cancelled")) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, HasSubstr("weft::cancelled has met a noexcept function: promise_not_to_be_cancelled"))
+      << testing::PrintToString(e);
   EXPECT_THAT(e.err, HasSubstr("noexcept")) << testing::PrintToString(e);
   EXPECT_THAT(e.err, HasSubstr("\"careless\"")) << testing::PrintToString(e);
 }

@@ -39,12 +39,26 @@ TEST(Environment, BadValues) {
 }
 
 TEST(Environment, GoodValues) {
-  for (const char* variable : {"WEFT_PROCS=1", "WEFT_PROCS=3", "WEFT_STACK_SIZE=16384", "WEFT_STACK_SIZE=64K",
-                               "WEFT_STACK_SIZE=8M", "WEFT_MAX_THREADS=100", "WEFT_ON_MAIN_RETURN=cancel",
-                               "WEFT_SHUTDOWN_TIMEOUT=0", "WEFT_SHUTDOWN_TIMEOUT=0.5", "WEFT_SHUTDOWN_TIMEOUT=500ms",
-                               "WEFT_SHUTDOWN_TIMEOUT=10s", "WEFT_SHUTDOWN_TIMEOUT=5m", "WEFT_SHUTDOWN_TIMEOUT=1.5h",
-                               "WEFT_DEADLOCK=on", "WEFT_DEADLOCK=off", "WEFT_DEBUG=membarrier=off,rest=50",
-                               "WEFT_DEBUG=", "WEFT_DEBUG=seed=7", "WEFT_DEBUG=seed=7,spin=0", "WEFTLESS=1"}) {
+  for (const char* variable : {"WEFT_PROCS=1",
+                               "WEFT_PROCS=3",
+                               "WEFT_STACK_SIZE=16384",
+                               "WEFT_STACK_SIZE=64K",
+                               "WEFT_STACK_SIZE=8M",
+                               "WEFT_MAX_THREADS=100",
+                               "WEFT_ON_MAIN_RETURN=cancel",
+                               "WEFT_SHUTDOWN_TIMEOUT=0",
+                               "WEFT_SHUTDOWN_TIMEOUT=0.5",
+                               "WEFT_SHUTDOWN_TIMEOUT=500ms",
+                               "WEFT_SHUTDOWN_TIMEOUT=10s",
+                               "WEFT_SHUTDOWN_TIMEOUT=5m",
+                               "WEFT_SHUTDOWN_TIMEOUT=1.5h",
+                               "WEFT_DEADLOCK=on",
+                               "WEFT_DEADLOCK=off",
+                               "WEFT_DEBUG=membarrier=off,rest=50",
+                               "WEFT_DEBUG=",
+                               "WEFT_DEBUG=seed=7",
+                               "WEFT_DEBUG=seed=7,spin=0",
+                               "WEFTLESS=1"}) {
     expect_ran(death::run("options", {}, {variable}), variable);
   }
   const ending e = death::run("options", {}, {"WEFT_ON_MAIN_RETURN=exit"});
@@ -54,8 +68,8 @@ TEST(Environment, GoodValues) {
 TEST(Environment, UnknownVariableListsTheKnown) {
   const ending e = death::run("options", {}, {"WEFT_FOO=bar"});
   expect_refused(e, "WEFT_FOO", "bar");
-  for (const char* known : {"WEFT_PROCS", "WEFT_STACK_SIZE", "WEFT_MAX_THREADS", "WEFT_ON_MAIN_RETURN", "WEFT_SHUTDOWN_TIMEOUT",
-                            "WEFT_DEADLOCK", "WEFT_DEBUG"}) {
+  for (const char* known : {"WEFT_PROCS", "WEFT_STACK_SIZE", "WEFT_MAX_THREADS", "WEFT_ON_MAIN_RETURN",
+                            "WEFT_SHUTDOWN_TIMEOUT", "WEFT_DEADLOCK", "WEFT_DEBUG"}) {
     EXPECT_THAT(e.out, HasSubstr(known));
   }
 }
@@ -64,7 +78,9 @@ TEST(Environment, UnknownKnobListsTheKnown) {
   for (const char* debug : {"nosuch=1", "nosuch", "seed=7,nosuch=1"}) {
     const ending e = death::run("options", {}, {std::string("WEFT_DEBUG=") + debug});
     expect_refused(e, "WEFT_DEBUG", "nosuch");
-    for (const char* known : {"schedtrace", "scheddetail", "schedformat", "rest", "membarrier", "seed", "guard", "spin"}) EXPECT_THAT(e.out, HasSubstr(known));
+    for (const char* known :
+         {"schedtrace", "scheddetail", "schedformat", "rest", "membarrier", "seed", "guard", "spin"})
+      EXPECT_THAT(e.out, HasSubstr(known));
   }
 }
 
@@ -72,7 +88,7 @@ TEST(Environment, BadKnobValue) {
   for (const char* value : {"x", "-1", "99999999999999999999"}) {
     expect_refused(death::run("options", {}, {std::string("WEFT_DEBUG=schedtrace=") + value}), "schedtrace", value);
   }
-  const std::pair<const char*, const char*> table[] = {{"guard", "fence"},       {"membarrier", "no"},
+  const std::pair<const char*, const char*> table[] = {{"guard", "fence"},      {"membarrier", "no"},
                                                        {"schedformat", "1.24"}, {"scheddetail", "2"},
                                                        {"rest", "3600001"},     {"rest", "soon"}};
   for (const auto& [name, value] : table) {

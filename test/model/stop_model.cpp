@@ -27,7 +27,8 @@ MODEL(stop_against_calls, "the goroutine comes and goes by the door: it loses it
   t.expect_over();
 }
 
-MODEL(stop_against_find, "the M is in the scheduler, with one goroutine picked and one in its ring: both run", .timeouts = 1) {
+MODEL(stop_against_find, "the M is in the scheduler, with one goroutine picked and one in its ring: both run",
+      .timeouts = 1) {
   town t(1);
   rt::g* first = t.goroutine([](rt::g*) { return then::ends; });
   rt::g* second = t.goroutine([&](rt::g*) {
@@ -44,7 +45,8 @@ MODEL(stop_against_find, "the M is in the scheduler, with one goroutine picked a
   t.expect_over();
 }
 
-MODEL(stop_against_blocking, "its P is given away for a blocking call: to nobody, while somebody stops the world", .timeouts = 1) {
+MODEL(stop_against_blocking, "its P is given away for a blocking call: to nobody, while somebody stops the world",
+      .timeouts = 1) {
   town t(1);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.blocks();
@@ -110,7 +112,8 @@ MODEL(stop_by_a_goroutine, "a goroutine gives its own P up first, and has it aga
   t.expect_over();
 }
 
-MODEL(stop_by_two_goroutines, "two goroutines stop the world at the same time: whoever waits holds no P", .timeouts = 1) {
+MODEL(stop_by_two_goroutines, "two goroutines stop the world at the same time: whoever waits holds no P",
+      .timeouts = 1) {
   town t(2);
   rt::atomic<std::uint32_t> left{2};
   auto body = [&](rt::g* self) {
@@ -128,7 +131,8 @@ MODEL(stop_by_two_goroutines, "two goroutines stop the world at the same time: w
 }
 
 // Its own P is given back to it, with what it has started; and the spinner that was to find that has been stopped.
-MODEL(stop_by_the_submitter, "who has started a goroutine stops the world and does not come back: the other P takes it", .timeouts = 1) {
+MODEL(stop_by_the_submitter, "who has started a goroutine stops the world and does not come back: the other P takes it",
+      .timeouts = 1) {
   town t(2);
   rt::atomic<std::uint32_t> ran{0};
   rt::g* started = t.goroutine([&](rt::g*) {
@@ -152,7 +156,9 @@ MODEL(stop_by_the_submitter, "who has started a goroutine stops the world and do
   t.expect_over();
 }
 
-MODEL(stop_beside_a_revoker, "another revoker is between its membarrier and its decision: it does not take the stopper's question for its own", .timeouts = 1) {
+MODEL(stop_beside_a_revoker,
+      "another revoker is between its membarrier and its decision: it does not take the stopper's question for its own",
+      .timeouts = 1) {
   town t(1);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.call(self);

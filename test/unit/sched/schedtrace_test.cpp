@@ -208,8 +208,10 @@ TEST(schedtrace, threads_that_have_ended_are_not_counted) {
       all.wait();
     }
     // main's, the one that watches, and one that may be kept for the next.
-    until([&] { return trace.next().back().find(" threads=2 ") != std::string::npos ||
-                       trace.next().back().find(" threads=3 ") != std::string::npos; });
+    until([&] {
+      return trace.next().back().find(" threads=2 ") != std::string::npos ||
+             trace.next().back().find(" threads=3 ") != std::string::npos;
+    });
   });
 }
 
