@@ -221,6 +221,8 @@ int main(int argc, char** argv) {
     f = [] {
       dig_and_return();
       weft::yield();
+      std::puts("went on");
+      std::fflush(stdout);
       return 0;
     };
   }

@@ -101,6 +101,7 @@ TEST_F(Overflow, WithoutAGuardEndlessRecursionIsNamedToo) {
 #ifdef WEFT_CHECKED
 TEST_F(Overflow, InCheckedBuildsACanaryIsLookedAtWhenItsGoroutineParks) {
   const ending e = death::run("overflow", {"and_park", "65536"}, {"WEFT_DEBUG=guard=canary"});
+  EXPECT_EQ(e.out, "") << "it was noticed at the end only";
   EXPECT_EQ(e.status, 2) << testing::PrintToString(e);
   EXPECT_THAT(e.err, ContainsRegex("^goroutine [0-9]+ \\[running\\] \"digger\": stack overflow \\(64 KiB\\)"))
       << testing::PrintToString(e);
