@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "weft/detail/config.hpp"
+#include "weft/detail/unwind.hpp"
 
 namespace weft {
 inline namespace v0 {
@@ -37,19 +38,6 @@ class WEFT_EXPORT future_cancelled : public error {
  public:
   future_cancelled() : error("weft: the goroutine has ended without a result: it was cancelled, or has called exit") {}
 };
-
-/// Thrown into a goroutine that has been cancelled, out of the call that waited. Not an std::exception, so that
-/// catch (const std::exception&) lets it pass; catch (...) must rethrow it. Met by a noexcept function it
-/// terminates the program, with a report that names the function.
-class WEFT_EXPORT cancelled {
- public:
-  const char* what() const noexcept { return "the goroutine has been cancelled"; }
-};
-
-namespace detail {
-// Thrown by this_goroutine::exit, caught by the goroutine's first frame. Not for users.
-struct WEFT_EXPORT goexit_unwind {};
-}  // namespace detail
 
 }  // namespace v0
 }  // namespace weft

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "weft/detail/config.hpp"
-#include "weft/error.hpp"
+#include "weft/detail/unwind.hpp"
 #include "weft/options.hpp"
 
 namespace weft {
