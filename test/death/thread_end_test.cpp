@@ -30,7 +30,8 @@ TEST(ThreadEnd, OnAWorkerByPthreadExit) {
 // glibc ends that one in another way than those that pthread_create has started.
 TEST(ThreadEnd, OnTheMainThread) {
   if (tsan) GTEST_SKIP() << "ThreadSanitizer has its own pthread_exit, for threads only";
-  expect_report("exit_on_main", "goroutine 1", "goroutine 1 \\[running\\]");
+  // The runtime is in frames that the thread has left; who wrote over it would crash the other threads, now and then.
+  for (int i = 0; i < 10; ++i) expect_report("exit_on_main", "goroutine 1", "goroutine 1 \\[running\\]");
 }
 
 TEST(ThreadEnd, ByCancellation) {
