@@ -249,7 +249,7 @@ void stack_arenas::for_each_sig(void (*f)(const stack& s, void* arg), void* arg)
     const chunk& c = chunks_[i];
     const std::uint32_t carved = c.carved.load(relaxed);
     for (std::uint32_t k = 0; k < carved; ++k) {
-      const stack* s = descriptor_of(c.base + k * stack_slot_bytes(c.size_class), c.size_class);
+      const stack* s = descriptor_of(c.base + k * c.slot_bytes, c.slot_bytes);
       if (s->lo != 0) f(*s, arg);
     }
   }

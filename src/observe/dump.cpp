@@ -28,7 +28,7 @@ constinit dump the_dump{};
 void print_title(const g& gp) {
   line text;
   text.text("\n");
-  add_title(text, gp, state_text(gp));
+  add_title(text, gp, running_text);
   text.text(":\n").flush_sig();
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/print.hpp"
 #include "model/process.hpp"
+#include "model/sched.hpp"
 #include "observe/traceback.hpp"
 #include "observe/waits.hpp"
 
@@ -53,7 +54,11 @@ void print_stack(const g& gp, const symbolizer& names) {
 
 bool is_listed(const goroutine_list& list, const g& gp) {
   if (&gp == list.but || !is_alive(gp)) return false;
-  return list.rt == nullptr || (gp.rt == list.rt && !gp.is_thread());
+  if (list.rt == nullptr) return true;
+  if (gp.rt != list.rt || gp.is_thread()) return false;
+  // Main itself, which nobody has created, has returned; only its record is not buried yet.
+  const bool is_main = gp.gopc == nullptr && !list.rt->embedded;
+  return !is_main || gp.status.get() == status::waiting;
 }
 
 void print_goroutines(const goroutine_list& list, const wait_graph& waits, const symbolizer& names,

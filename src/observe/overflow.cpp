@@ -18,7 +18,7 @@ struct overflow {
 constinit overflow the_overflow{};
 
 void add_overflow(line& to, const g& gp) {
-  add_title(to, gp, "running");  // it may have lost its P, which is not what this is about
+  add_title(to, gp, running_text);
   to.text(": stack overflow");
   if (gp.stack != nullptr) to.text(" (").bytes(stack_bytes(*gp.stack)).text(")");
 }

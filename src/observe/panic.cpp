@@ -120,7 +120,7 @@ const char* without_exception(const unwinding& seen) {
 void add_whose(line& to, const g* gp) {
   to.text("\n");
   if (gp != nullptr) {
-    add_title(to, *gp, "running");  // here, with a P or without
+    add_title(to, *gp, running_text);
   } else {
     to.text("thread ").number(os::thread_id());
   }

@@ -62,6 +62,8 @@ class stack_frames {
 // for how long.
 void add_title(line& to, const g& gp, const char* state, std::int64_t waited_ns = -1);
 const char* state_text(const g& gp);
+// Of the goroutine that the report is made on: it runs, also when it has lost its P.
+inline constexpr const char* running_text = "running";
 // goroutine 7 "uploader"
 void add_who(line& to, const g& gp);
 //  "uploader", with the space; nothing if it has no name

@@ -101,8 +101,10 @@ holder wait_graph::holder_of(const void* mutex) const {
       continue;
     }
     const status s = at->gp->status.get();
-    const bool saved = s != status::running && s != status::detached;
-    if (!saved || at->gp->sched.sp < to) {
+    // Of a stack that it will come back to (on_big_stack) nothing tells how far down it is.
+    const std::uintptr_t sp = at->gp->sched.sp;
+    const bool saved = s != status::running && s != status::detached && sp >= at->lo && sp < at->hi;
+    if (!saved || sp < to) {
       if (h.n < holder::max) h.who[h.n++] = at->gp;
     } else if (n_returned < holder::max) {
       returned[n_returned++] = at->gp;

@@ -10,6 +10,7 @@
 #include <new>
 
 #include "base/check.hpp"
+#include "base/macros.hpp"
 #include "base/noise.hpp"
 #include "base/print.hpp"
 #include "base/wires.hpp"
@@ -61,11 +62,21 @@ void wedge(m* mp) {
 
 // Foreign code has ended the thread under its goroutine, whose stack has been unwound, or just left: neither it nor
 // what it held can go on.
-void on_thread_end() {
-  const g* gp = getg();
-  if (gp == nullptr) return;  // between two runs of an exploration
+[[noreturn, gnu::noinline]] void report_thread_end(const g* gp) {
   wires.thread_ended(gp);
   os::abort_process();
+}
+
+// Runs where the thread began, above frames that it has jumped out of, and in them may lie the runtime, which other
+// threads go on using (boot.cpp). So the stack is left as it is down to where the scheduler began.
+WEFT_UNINSTRUMENTED void on_thread_end() {
+  const g* gp = getg();
+  if (gp == nullptr) return;  // between two runs of an exploration
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const std::uintptr_t begun = gp->m->leave.sp;
+  constexpr std::uintptr_t red_zone = 256;
+  if (begun < here) asm volatile("" ::"r"(__builtin_alloca(here - begun + red_zone)) : "memory");
+  report_thread_end(gp);
 }
 
 }  // namespace

@@ -322,6 +322,7 @@ void stopm(m* mp) {
   mp->blocked = true;
   noise(noise_at::m_listed);
   if (!rest(mp)) return;
+  refresh_coarse_now();  // sysmon may have slept as long as this M: waits that begin now began now
   mp->park.clear();
   mp->blocked = false;
   if (p* pp = mp->nextp) {

@@ -5,8 +5,6 @@ namespace {
 
 using death::ending;
 using testing::ContainsRegex;
-using testing::HasSubstr;
-using testing::Not;
 
 void expect_report(const char* name, const std::string& goroutine, const std::string& who) {
   const ending e = death::run("thread_end", {name}, {"WEFT_PROCS=2"});
@@ -16,8 +14,8 @@ void expect_report(const char* name, const std::string& goroutine, const std::st
   EXPECT_THAT(e.err, ContainsRegex("^fatal error: the thread of " + goroutine +
                                    " has ended \\(pthread_exit or thread cancellation in foreign code\\)\n\n" + who +
                                    ":\n\tthe thread has left its stack\n"));
-  // The others, as in every fatal error; and itself once only.
-  EXPECT_THAT(e.err, ContainsRegex("\n\ngoroutine [0-9]+ \\[semacquire\\] \"patient\":\n\twaits for semaphore 0x"));
+  // The others, as in every fatal error, whatever this one has come to; and itself once only.
+  EXPECT_THAT(e.err, ContainsRegex("\n\ngoroutine [0-9]+ \\[(semacquire|running)\\] \"patient\":\n\t"));
   EXPECT_EQ(death::count(e.err, "the thread has left its stack"), 1);
 }
 
@@ -25,13 +23,15 @@ TEST(ThreadEnd, OnAWorkerByPthreadExit) {
   if (tsan) GTEST_SKIP() << "ThreadSanitizer has its own pthread_exit, for threads only";
   expect_report("exit_on_worker", "goroutine [0-9]+ \"caller\"", "goroutine [0-9]+ \\[running\\] \"caller\"");
   const ending e = death::run("thread_end", {"exit_on_worker"}, {"WEFT_PROCS=2"});
-  EXPECT_THAT(e.err, HasSubstr("left its stack\ncreated by plugin::on_worker")) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("left its stack\ncreated by [^\n]+ in goroutine 1\n\t/"))
+      << testing::PrintToString(e);
 }
 
 // glibc ends that one in another way than those that pthread_create has started.
 TEST(ThreadEnd, OnTheMainThread) {
   if (tsan) GTEST_SKIP() << "ThreadSanitizer has its own pthread_exit, for threads only";
-  expect_report("exit_on_main", "goroutine 1", "goroutine 1 \\[running\\]");
+  // The runtime is in frames that the thread has left; who wrote over it would crash the other threads, now and then.
+  for (int i = 0; i < 10; ++i) expect_report("exit_on_main", "goroutine 1", "goroutine 1 \\[running\\]");
 }
 
 TEST(ThreadEnd, ByCancellation) {

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
@@ -256,6 +257,21 @@ TEST(stack, one_chunk_after_the_other_is_mapped_and_found) {
     ASSERT_EQ(s, f.arenas.find_sig(s->sp0 - 1, &in_guard));
     ASSERT_FALSE(in_guard);
   }
+}
+
+TEST(stack, a_walk_meets_every_slot_that_was_handed_out_and_no_other) {
+  arenas_fixture f;
+  for (const int c : all_classes) {
+    for (int i = 0; i < 20; ++i) ASSERT_NE(nullptr, f.get(c));
+  }
+  for (std::size_t i = 0; i < stack_arenas::chunk_slots; ++i) ASSERT_NE(nullptr, f.get(0));
+  std::vector<const stack*> met;
+  f.arenas.for_each_sig([](const stack& s, void* to) { static_cast<std::vector<const stack*>*>(to)->push_back(&s); },
+                        &met);
+  std::vector<const stack*> taken(f.taken.begin(), f.taken.end());
+  std::sort(met.begin(), met.end());
+  std::sort(taken.begin(), taken.end());
+  EXPECT_EQ(taken, met);
 }
 
 TEST(stack, drop_leaves_no_mapping_and_the_arenas_can_be_used_again) {
