@@ -483,6 +483,17 @@ void membarrier_step(std::uint32_t pc) {
   tick();  // what this thread stores next is not among what the others have just been made to see
 }
 
+std::uint32_t count_threads(std::uint32_t pc) {
+  inside me;
+  announce(act::yield, relaxed, pc, 0, false);
+  pending[cur].global = true;
+  schedule();
+  record();
+  std::uint32_t n = 0;
+  for (std::uint32_t i = 0; i < nthreads; ++i) n += threads[i].st != state::finished ? 1 : 0;
+  return n;
+}
+
 bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std::uint32_t pc) {
   inside me;
   const auto addr = reinterpret_cast<std::uint64_t>(word);
