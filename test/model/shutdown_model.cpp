@@ -149,12 +149,12 @@ MODEL(shutdown_rest_against_the_end, "an idle M whose rest is over is sent home 
 MODEL(shutdown_reap, "sysmon joins the threads of Ms that have ended, and no other's", .timeouts = 1) {
   town t(1);
   t.sched()->rest_ns = 1000;
+  t.sched()->has_sysmon = true;
   rt::m* rests = t.m_with(0);
   auto first = start([&] {
     rests->thread = rt::os::this_thread();
     t.live(rests);
   });
-  t.sched()->has_sysmon = true;
   auto watcher = start([&] {
     while (rt::the_process.mfree != rests) {
       const std::uint32_t seen = t.sched()->sysmon_bell.read();
