@@ -294,6 +294,7 @@ class runtime {
   // Class runtime: cancels and joins. Any number of times, from any thread outside.
   void shut_down() {
     if (!rt_.ending.exchange(true, seq_cst)) {
+      store_load_barrier();  // order: rt.ending
       // Goroutines that are being started from outside are counted by now, or will be refused.
       wait_until_none(rt_.foreign);  // order: rt.foreign
       // This thread is outside, and will be waking goroutines: not at rest meanwhile.

@@ -27,7 +27,7 @@ struct waiter {
   }
 };
 
-MODEL(cancel_against_park, "it looks at the flag and parks: it has seen the flag, or is found waiting", .timeouts = 0) {
+MODEL(cancel_against_park, "it looks at the flag and parks: it has seen the flag, or is found waiting", .preemptions = 2, .timeouts = 0) {
   town t(1);
   waiter w(t);
   rt::m* mp = t.m_with(0, w.gp);
@@ -40,7 +40,7 @@ MODEL(cancel_against_park, "it looks at the flag and parks: it has seen the flag
   expect(w.how == wait_result::cancelled, "nobody else could have taken it");
 }
 
-MODEL(cancel_against_release, "a releaser and the cancellation: one of them is the taker", .timeouts = 0) {
+MODEL(cancel_against_release, "a releaser and the cancellation: one of them is the taker", .preemptions = 2, .timeouts = 0) {
   town t(1);
   waiter w(t);
   rt::m* mp = t.m_with(0, w.gp);
@@ -56,7 +56,7 @@ MODEL(cancel_against_release, "a releaser and the cancellation: one of them is t
   expect(w.how == (released ? wait_result::woken : wait_result::cancelled), "who took it has said so");
 }
 
-MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with its own P given up", .timeouts = 0) {
+MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with its own P given up", .preemptions = 2, .timeouts = 0) {
   town t(2);
   waiter w(t);
   rt::g* main = t.goroutine([&](rt::g* self) {
@@ -74,7 +74,7 @@ MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with i
   expect(w.how == wait_result::cancelled, "nobody else could have taken it");
 }
 
-MODEL(cancel_leaves_who_must_not, "a wait that is not cancellable stays, and its releaser ends it", .timeouts = 0) {
+MODEL(cancel_leaves_who_must_not, "a wait that is not cancellable stays, and its releaser ends it", .preemptions = 2, .timeouts = 0) {
   town t(1);
   waiter w(t);
   t.parks_for_good(w.gp);

@@ -62,7 +62,7 @@ MODEL(locked_to_locked, "two locked goroutines yield to each other: the P goes t
 }
 
 // It is in a queue before its M has laid itself down: whoever dequeues it then finds an M that is not counted yet.
-MODEL(locked_found_early, "a thief finds the locked goroutine while its M is still on its way to sleep", .timeouts = 0) {
+MODEL(locked_found_early, "a thief finds the locked goroutine while its M is still on its way to sleep", .preemptions = 2, .timeouts = 0) {
   town t(2);
   countdown c(t, 1);
   int turns = 0;
@@ -79,7 +79,7 @@ MODEL(locked_found_early, "a thief finds the locked goroutine while its M is sti
   t.expect_over();
 }
 
-MODEL(locked_readied, "who waits is made ready on another P, at any moment of its M's way to sleep", .timeouts = 0) {
+MODEL(locked_readied, "who waits is made ready on another P, at any moment of its M's way to sleep", .preemptions = 2, .timeouts = 0) {
   town t(2);
   countdown c(t, 2);
   int turns = 0;
@@ -138,7 +138,7 @@ MODEL(locked_in_blocking, "a locked goroutine blocks and comes back while its P 
   t.expect_over();
 }
 
-MODEL(locked_against_a_stopper, "it yields for ever to nobody: whoever stops the world gets its P all the same", .timeouts = 0) {
+MODEL(locked_against_a_stopper, "it yields for ever to nobody: whoever stops the world gets its P all the same", .preemptions = 2, .timeouts = 0) {
   town t(1);
   countdown c(t, 1);
   rt::atomic<std::uint32_t> stopped{0};
@@ -158,7 +158,7 @@ MODEL(locked_against_a_stopper, "it yields for ever to nobody: whoever stops the
   t.expect_over();
 }
 
-MODEL(locked_hand_over_against_a_stopper, "the P is on its way from one locked M to the other when the world is to stop", .timeouts = 0) {
+MODEL(locked_hand_over_against_a_stopper, "the P is on its way from one locked M to the other when the world is to stop", .preemptions = 2, .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
   int turns[2] = {};
@@ -235,7 +235,7 @@ MODEL(locked_end_of_the_first_m, "the first M cannot end its thread: it waits fo
   t.expect_over();
 }
 
-MODEL(locked_end_against_a_stopper, "its P is stopped on the way from the M that ends to the next one", .timeouts = 0) {
+MODEL(locked_end_against_a_stopper, "its P is stopped on the way from the M that ends to the next one", .preemptions = 2, .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
   auto body = [&](rt::g* self) {

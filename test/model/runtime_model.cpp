@@ -20,7 +20,7 @@ using flag = std::atomic<int>;
 
 void set(flag& f, int value = 1) { f.store(value, std::memory_order_release); }
 
-#define WORKLOAD(name, claim) MODEL(name, claim, .sample = true)
+#define WORKLOAD(name, claim) MODEL(name, claim, .sample = true, .timeouts = 3)
 
 // ---- beginning and ending
 

@@ -74,6 +74,7 @@ MODEL(shutdown_against_a_foreign_waker, "the waker is still in the runtime when 
 void shut_down(town& t) {
   rt::sched_t* s = t.sched();
   s->ending.exchange(true, rt::seq_cst);
+  rt::store_load_barrier();
   rt::wait_until_none(s->foreign);
   t.end_from_outside();
   rt::wait_until_none(s->live_ms);
@@ -83,7 +84,7 @@ void shut_down(town& t) {
 using no_capture = void (*)();
 void nothing() {}
 
-MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before the end", .timeouts = 0) {
+MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before the end", .preemptions = 2, .timeouts = 0) {
   town t(1);
   rt::the_process.goidgen.store(100, rt::relaxed);  // what it starts is none of the model's own goroutines
   int ran = 0;
@@ -110,7 +111,7 @@ MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before 
   expect(ran == (refused ? 0 : 1), "started and run, or refused");
 }
 
-MODEL(shutdown_rest_against_give, "an idle M whose rest is over is being taken: it runs what it was taken for", .timeouts = 1) {
+MODEL(shutdown_rest_against_give, "an idle M whose rest is over is being taken: it runs what it was taken for", .preemptions = 2, .timeouts = 1) {
   town t(1);
   t.sched()->rest_ns = 1000;
   rt::g* gp = t.goroutine([&](rt::g*) {
