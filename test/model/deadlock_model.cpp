@@ -42,7 +42,8 @@ MODEL(deadlock_beside_a_hand_over, "a P goes from M to M while the look comes", 
 }
 
 // Its M was given a P before it was counted; then all Ps are idle, and one goroutine is outside.
-MODEL(deadlock_beside_blocking, "a goroutine that has been locked and found early is in a blocking call", .preemptions = 2, .timeouts = 0) {
+MODEL(deadlock_beside_blocking, "a goroutine that has been locked and found early is in a blocking call",
+      .preemptions = 1, .timeouts = 0) {
   town t(2);
   watched(t);
   int turns = 0;
@@ -65,7 +66,8 @@ MODEL(deadlock_beside_blocking, "a goroutine that has been locked and found earl
   t.expect_over();
 }
 
-MODEL(deadlock_beside_a_thread_that_ends, "a thread outside makes the last one ready and ends, between the two looks", .preemptions = 2, .timeouts = 0) {
+MODEL(deadlock_beside_a_thread_that_ends, "a thread outside makes the last one ready and ends, between the two looks",
+      .preemptions = 2, .timeouts = 0) {
   town t(1);
   watched(t);
   int turns = 0;
@@ -100,7 +102,8 @@ MODEL(deadlock_beside_a_stopper, "the world is stopped: nobody runs, and all wil
   t.expect_over();
 }
 
-MODEL(deadlock_is_one, "all wait for each other: the look says so, whenever it comes", .preemptions = 2, .timeouts = 0) {
+MODEL(deadlock_is_one, "all wait for each other: the look says so, whenever it comes", .preemptions = 2,
+      .timeouts = 0) {
   town t(1);
   watched(t);
   rt::atomic<std::uint32_t> found{0};

@@ -41,7 +41,8 @@ MODEL(locked_yields_to_another, "the P goes to the other's M, and comes back to 
   t.expect_over();
 }
 
-MODEL(locked_to_locked, "two locked goroutines yield to each other: the P goes to and fro, with no M in between", .timeouts = 0) {
+MODEL(locked_to_locked, "two locked goroutines yield to each other: the P goes to and fro, with no M in between",
+      .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
   int turns[2] = {};
@@ -62,7 +63,8 @@ MODEL(locked_to_locked, "two locked goroutines yield to each other: the P goes t
 }
 
 // It is in a queue before its M has laid itself down: whoever dequeues it then finds an M that is not counted yet.
-MODEL(locked_found_early, "a thief finds the locked goroutine while its M is still on its way to sleep", .preemptions = 2, .timeouts = 0) {
+MODEL(locked_found_early, "a thief finds the locked goroutine while its M is still on its way to sleep",
+      .preemptions = 1, .timeouts = 0) {
   town t(2);
   countdown c(t, 1);
   int turns = 0;
@@ -79,7 +81,8 @@ MODEL(locked_found_early, "a thief finds the locked goroutine while its M is sti
   t.expect_over();
 }
 
-MODEL(locked_readied, "who waits is made ready on another P, at any moment of its M's way to sleep", .preemptions = 2, .timeouts = 0) {
+MODEL(locked_readied, "who waits is made ready on another P, at any moment of its M's way to sleep", .preemptions = 1,
+      .timeouts = 0) {
   town t(2);
   countdown c(t, 2);
   int turns = 0;
@@ -100,7 +103,8 @@ MODEL(locked_readied, "who waits is made ready on another P, at any moment of it
   t.expect_over();
 }
 
-MODEL(locked_readied_from_outside, "a thread outside makes it ready, and no thread can be had: its own M takes the P", .timeouts = 0) {
+MODEL(locked_readied_from_outside, "a thread outside makes it ready, and no thread can be had: its own M takes the P",
+      .timeouts = 0) {
   town t(1);
   countdown c(t, 1);
   int turns = 0;
@@ -138,7 +142,8 @@ MODEL(locked_in_blocking, "a locked goroutine blocks and comes back while its P 
   t.expect_over();
 }
 
-MODEL(locked_against_a_stopper, "it yields for ever to nobody: whoever stops the world gets its P all the same", .preemptions = 2, .timeouts = 0) {
+MODEL(locked_against_a_stopper, "it yields for ever to nobody: whoever stops the world gets its P all the same",
+      .preemptions = 2, .timeouts = 0) {
   town t(1);
   countdown c(t, 1);
   rt::atomic<std::uint32_t> stopped{0};
@@ -158,7 +163,8 @@ MODEL(locked_against_a_stopper, "it yields for ever to nobody: whoever stops the
   t.expect_over();
 }
 
-MODEL(locked_hand_over_against_a_stopper, "the P is on its way from one locked M to the other when the world is to stop", .preemptions = 2, .timeouts = 0) {
+MODEL(locked_hand_over_against_a_stopper,
+      "the P is on its way from one locked M to the other when the world is to stop", .preemptions = 1, .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
   int turns[2] = {};
@@ -180,7 +186,8 @@ MODEL(locked_hand_over_against_a_stopper, "the P is on its way from one locked M
   t.expect_over();
 }
 
-MODEL(locked_end_takes_the_thread, "an M whose goroutine has ended locked gives its P to another M and goes", .timeouts = 0) {
+MODEL(locked_end_takes_the_thread, "an M whose goroutine has ended locked gives its P to another M and goes",
+      .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
   auto body = [&](rt::g* self) {
@@ -200,7 +207,8 @@ MODEL(locked_end_takes_the_thread, "an M whose goroutine has ended locked gives 
 }
 
 // Each counts itself and looks at the other's count: both may miss it. Who looks again under the lock is the last.
-MODEL(locked_end_of_the_last_two, "the last two end at the same time, one of them locked: the runtime ends", .timeouts = 0) {
+MODEL(locked_end_of_the_last_two, "the last two end at the same time, one of them locked: the runtime ends",
+      .timeouts = 0) {
   town t(2);
   t.main_returns();
   auto body = [](rt::g*) { return then::ends; };
@@ -215,7 +223,8 @@ MODEL(locked_end_of_the_last_two, "the last two end at the same time, one of the
   t.expect_over();
 }
 
-MODEL(locked_end_of_the_first_m, "the first M cannot end its thread: it waits for the end, and is woken", .timeouts = 0) {
+MODEL(locked_end_of_the_first_m, "the first M cannot end its thread: it waits for the end, and is woken",
+      .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
   auto body = [&](rt::g* self) {
@@ -235,7 +244,8 @@ MODEL(locked_end_of_the_first_m, "the first M cannot end its thread: it waits fo
   t.expect_over();
 }
 
-MODEL(locked_end_against_a_stopper, "its P is stopped on the way from the M that ends to the next one", .preemptions = 2, .timeouts = 0) {
+MODEL(locked_end_against_a_stopper, "its P is stopped on the way from the M that ends to the next one",
+      .preemptions = 1, .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
   auto body = [&](rt::g* self) {

@@ -66,7 +66,8 @@ MODEL(note_timeout_against_signal, "a timed sleep ends by the signal or by its t
   t.join();
 }
 
-MODEL(note_looks_first, "a sleeper that looks around before it sleeps: the signal comes during the look, after it, or in the sleep",
+MODEL(note_looks_first,
+      "a sleeper that looks around before it sleeps: the signal comes during the look, after it, or in the sleep",
       .spurious = 1) {
   note n;
   int payload = 0;

@@ -84,7 +84,8 @@ void shut_down(town& t) {
 using no_capture = void (*)();
 void nothing() {}
 
-MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before the end", .preemptions = 2, .timeouts = 0) {
+MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before the end", .preemptions = 1,
+      .timeouts = 0) {
   town t(1);
   rt::the_process.goidgen.store(100, rt::relaxed);  // what it starts is none of the model's own goroutines
   int ran = 0;
@@ -111,7 +112,8 @@ MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before 
   expect(ran == (refused ? 0 : 1), "started and run, or refused");
 }
 
-MODEL(shutdown_rest_against_give, "an idle M whose rest is over is being taken: it runs what it was taken for", .preemptions = 2, .timeouts = 1) {
+MODEL(shutdown_rest_against_give, "an idle M whose rest is over is being taken: it runs what it was taken for",
+      .preemptions = 2, .timeouts = 1) {
   town t(1);
   t.sched()->rest_ns = 1000;
   rt::g* gp = t.goroutine([&](rt::g*) {

@@ -27,7 +27,8 @@ MODEL(stop_against_calls, "the goroutine comes and goes by the door: it loses it
   t.expect_over();
 }
 
-MODEL(stop_asks_again, "found inside the runtime, the M is asked again a little later", .preemptions = 2, .timeouts = 1) {
+MODEL(stop_asks_again, "found inside the runtime, the M is asked again a little later", .preemptions = 2,
+      .timeouts = 1) {
   town t(1);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.call(self);
@@ -110,7 +111,8 @@ MODEL(stop_by_two_threads, "two threads outside stop the world, one after the ot
   t.expect_over();
 }
 
-MODEL(stop_by_a_goroutine, "a goroutine gives its own P up first, and has it again at its next call", .preemptions = 2, .timeouts = 0) {
+MODEL(stop_by_a_goroutine, "a goroutine gives its own P up first, and has it again at its next call", .preemptions = 2,
+      .timeouts = 0) {
   town t(2);
   rt::atomic<std::uint32_t> left{2};
   auto body = [&](rt::g* self, bool stops) {
@@ -129,7 +131,7 @@ MODEL(stop_by_a_goroutine, "a goroutine gives its own P up first, and has it aga
 }
 
 MODEL(stop_by_two_goroutines, "two goroutines stop the world at the same time: whoever waits holds no P",
-      .preemptions = 2, .timeouts = 0) {
+      .preemptions = 1, .timeouts = 0) {
   town t(2);
   rt::atomic<std::uint32_t> left{2};
   auto body = [&](rt::g* self) {
@@ -148,7 +150,7 @@ MODEL(stop_by_two_goroutines, "two goroutines stop the world at the same time: w
 
 // Its own P is given back to it, with what it has started; and the spinner that was to find that has been stopped.
 MODEL(stop_by_the_submitter, "who has started a goroutine stops the world and does not come back: the other P takes it",
-      .preemptions = 2, .timeouts = 0) {
+      .preemptions = 1, .timeouts = 0) {
   town t(2);
   rt::atomic<std::uint32_t> ran{0};
   rt::g* started = t.goroutine([&](rt::g*) {

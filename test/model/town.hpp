@@ -292,7 +292,7 @@ class town {
   std::array<rt::sudog, most> waits_{};
   rt::g* for_good_ = nullptr;
   rt::atomic<std::uint32_t> parked_{0};  // somebody has
-  std::array<int, most> used_{};  // by P
+  std::array<int, most> used_{};         // by P
   int config_ = 0;
   rt::atomic<int> out_{0};
 };
