@@ -115,7 +115,8 @@ struct sched_t {
   char broken[200] = {};
 };
 
-inline std::uint32_t procs(const sched_t* rt) { return rt->nprocs.load(relaxed); }
+// Acquire, for who has no P and looks at those that have just been made.
+inline std::uint32_t procs(const sched_t* rt) { return rt->nprocs.load(acquire); }  // order: stop.procs
 
 // Goroutines that have begun and not ended. `ended` first: the difference is never too small by one that is created
 // and ends in between, and a sum of zero is never one of a goroutine that was created meanwhile, because its creator

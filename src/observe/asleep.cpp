@@ -86,14 +86,6 @@ bool print_awaited(void* arg) {
   return true;
 }
 
-// Created and not ended, from the counters of the Ps: their records change under us.
-std::uint64_t alive(const sched_t* rt) {
-  std::uint64_t ended = 0, created = 0;
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) ended += rt->allp[i].ended.load(acquire);
-  for (std::uint32_t i = 0; i < rt->nprocs; ++i) created += rt->allp[i].created.load(acquire);
-  return created - ended;
-}
-
 }  // namespace
 
 void report_deadlock(const char* text) {
@@ -119,7 +111,7 @@ void report_awaited(const sched_t* rt, std::int64_t ns, bool with_stacks) {
     const auto ms = static_cast<std::uint64_t>(ns / 1'000'000);
     line text;
     text.text("weft: goroutines that have not ended ").number(ms).text(" ms after ");
-    text.text(with_stacks ? "they were cancelled: " : "main has returned: ").number(alive(rt));
+    text.text(with_stacks ? "they were cancelled: " : "main has returned: ").number(goroutines_alive(rt));
     text.text("; the process that lists them could not be started, or did not finish\n").flush_sig();
   }
   free_progress(a.progress);

@@ -173,7 +173,8 @@ void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, 
     explicit announced(sched_t* of) : rt(of) { rt->foreign.fetch_add(1, seq_cst); }  // order: rt.foreign
     ~announced() { leave(rt->foreign); }                                             // order: rt.foreign
   } here(rt);
-  if (rt->ending.load(seq_cst)) {
+  store_load_barrier();  // order: rt.ending
+  if (rt->ending.load(relaxed)) {
     std::free(copy);
     throw v0::error("weft::runtime::go after shutdown: nobody would run the goroutine");
   }

@@ -114,12 +114,13 @@ bool stop_here(m* mp) {
   {
     mutex_guard guard(rt->lock);
     if ((rt->attention.load(relaxed) & attention_stop) == 0) return false;  // order: stop.begin
-    stop_p(rt, releasep(mp));                                               // order: stop.count
-  }
-  if (mp->spinning) {
-    // Whoever starts the world again looks at every queue.
-    mp->set_spinning(false);
-    end_spinning(spin(rt));
+    // Before the P is counted: whoever starts the world again looks at every queue in place of this one, and must not find
+    // its promise (claim_wake).
+    if (mp->spinning) {
+      mp->set_spinning(false);
+      end_spinning(spin(rt));
+    }
+    stop_p(rt, releasep(mp));  // order: stop.count
   }
   return true;
 }
@@ -184,7 +185,7 @@ void procresize(sched_t* rt, std::uint32_t n) {
     drain_to_global(rt, &rt->allp[i]);
     rt->allp[i].status.set(p_status::stopped, p_status::dead);
   }
-  rt->nprocs.store(n, relaxed);
+  rt->nprocs.store(n, release);  // order: stop.procs
   rt->tell = n == 1 ? new_work::nobody : new_work::threads;
   for (std::uint32_t i = 0; i < n; ++i) rt->allp[i].q.set_solo(n == 1);
 }

@@ -22,8 +22,7 @@
 namespace weft::rt {
 namespace {
 
-// The handle by itself, not by whoever started it: that one may be slow, and this M asks whether it has a thread of its
-// own when it ends.
+// The handle by itself, not by whoever started it: that one may be slow, and somebody else be about to join this thread.
 void thread_main(void* arg) {
   auto* mp = static_cast<m*>(arg);
   mp->thread = os::this_thread();

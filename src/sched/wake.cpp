@@ -170,7 +170,9 @@ p* pidleget_spinning(sched_t* rt) {
 }
 
 void wakep(sched_t* rt) {
-  p* pp = claim_idle_p(spin(rt), rt->lock, [rt] { return no_thread_now(rt) ? nullptr : pidleget(rt); });
+  // An M that waits for its locked goroutine needs no new thread: no_thread_for finds that one.
+  p* pp = claim_idle_p(spin(rt), rt->lock,
+                       [rt] { return no_thread_now(rt) && rt->nmidlelocked == 0 ? nullptr : pidleget(rt); });
   if (pp != nullptr) startm(rt, pp, true);
 }
 

@@ -106,7 +106,7 @@ mask locking = 0;
 mask yielders = 0;  // have waits_for
 
 mask enabled_threads() {
-  mask m = runnable | (timeouts_left != 0 ? timed : timed & ~dated);
+  mask m = runnable | (timed & ~dated);
   for (mask j = joining; j != 0; j &= j - 1) {
     const auto i = static_cast<std::uint32_t>(std::countr_zero(j));
     if (threads[threads[i].joins].st == state::finished) m |= mask{1} << i;
@@ -115,7 +115,8 @@ mask enabled_threads() {
     const auto i = static_cast<std::uint32_t>(std::countr_zero(l));
     if (!locks[threads[i].locks].held) m |= mask{1} << i;
   }
-  return m != 0 ? m : timed;
+  // Who only waits for others to get on counts for nobody.
+  return timeouts_left != 0 || (m & ~yielders) == 0 ? m | timed : m;
 }
 
 void set_state(std::uint32_t i, state s) {
@@ -461,7 +462,7 @@ void yield_step(std::uint32_t pc) {
   pending[cur].global = true;
   schedule();
   record();
-  const mask others = enabled_threads() & ~(mask{1} << cur);
+  const mask others = (enabled_threads() | timed) & ~(mask{1} << cur);
   threads[cur].waits_for = others;
   if (others != 0) yielders |= mask{1} << cur;
   srch->yielded(cur);
@@ -481,6 +482,17 @@ void membarrier_step(std::uint32_t pc) {
   record();
   do_membarrier(views, nthreads, static_cast<std::uint32_t>(nsteps));
   tick();  // what this thread stores next is not among what the others have just been made to see
+}
+
+std::uint32_t count_threads(std::uint32_t pc) {
+  inside me;
+  announce(act::yield, relaxed, pc, 0, false);
+  pending[cur].global = true;
+  schedule();
+  record();
+  std::uint32_t n = 0;
+  for (std::uint32_t i = 0; i < nthreads; ++i) n += threads[i].st != state::finished ? 1 : 0;
+  return n;
 }
 
 bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std::uint32_t pc) {

@@ -135,6 +135,7 @@ void time_passes(std::int64_t ns);
 void yield_step(std::uint32_t pc);
 void sleep_until(std::int64_t when, std::uint32_t pc);
 void membarrier_step(std::uint32_t pc);
+std::uint32_t count_threads(std::uint32_t pc);  // that have not ended
 // False: the time was up.
 bool futex_wait(void* word, std::uint32_t expected, std::int64_t timeout_ns, std::uint32_t pc);
 void futex_wake(void* word, int n, std::uint32_t pc);

@@ -40,6 +40,7 @@ struct wish {
   bool quiet = false;
   std::size_t timeline = 80;
   int spurious = -1;
+  int timeouts = -1;
   std::vector<std::string> weaken;  // pc=order
 };
 
@@ -79,7 +80,7 @@ class session {
     how_.weak = !w.sc;
     how_.max_steps = m.want.max_steps;
     how_.spurious_wakeups = w.spurious >= 0 ? static_cast<std::uint32_t>(w.spurious) : m.want.spurious;
-    how_.timeouts = m.want.timeouts;
+    how_.timeouts = w.timeouts >= 0 ? static_cast<std::uint32_t>(w.timeouts) : m.want.timeouts;
     if (w.path.empty()) {
       search_ = make_search(m, w, walks_);
       return;
@@ -278,6 +279,8 @@ int run_models(int argc, char** argv) {
   app.add_option("--seed", w.seed, "of the sampling searches");
   app.add_option("--replay", w.path, "the path that a failure printed");
   app.add_option("--spurious", w.spurious, "futex waits that return for no reason, in each execution")
+      ->check(CLI::Range(0, 100));
+  app.add_option("--timeouts", w.timeouts, "timeouts that come while others can go on, in each execution")
       ->check(CLI::Range(0, 100));
   app.add_option("--timeline", w.timeline, "so many of the last steps are printed");
   app.add_option("--weaken", w.weaken, "PC=ORDER: atomics at this place are done with a weaker order");

@@ -141,7 +141,7 @@ int install_guards(guard_method, std::span<const range>) { return 0; }
 std::size_t mapping_limit() { return 65530; }
 
 int cpu_count() { return 2; }
-int process_threads() { return -1; }
+int process_threads() { return static_cast<int>(check::count_threads(PC)); }
 std::size_t main_stack_limit() { return std::size_t{16} << 10; }
 std::uint64_t random_seed() { return 1; }
 bool shadow_stack_active() { return false; }

@@ -39,10 +39,6 @@ class fabric {
   ~fabric() {
     if (rt_ != nullptr) take_apart(rt_);
     for (rt::m* mp : ms_) delete mp;
-    while (rt::g* gp = gs_) {
-      gs_ = gp->schedlink;
-      delete gp;
-    }
   }
   fabric(const fabric&) = delete;
   fabric& operator=(const fabric&) = delete;
@@ -66,11 +62,11 @@ class fabric {
 
   // A goroutine of this runtime that waits: named, with nothing to run.
   rt::g* new_g(std::uint64_t goid) {
-    auto* gp = new rt::g;
+    void* memory = nullptr;
+    if (rt::the_process.gs.fresh(&memory, 1) == 0) fail("no memory for a g");
+    auto* gp = static_cast<rt::g*>(memory);
     gp->rt = rt_;
     gp->goid = goid;
-    gp->schedlink = gs_;
-    gs_ = gp;
     gp->status.born();
     return gp;
   }
@@ -87,7 +83,6 @@ class fabric {
  private:
   rt::sched_t* rt_;
   std::vector<rt::m*> ms_;
-  rt::g* gs_ = nullptr;
 };
 
 }  // namespace weft::check

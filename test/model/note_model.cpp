@@ -2,6 +2,7 @@
 #include "lock/note.hpp"
 
 #include "checker/model.hpp"
+#include "lock/mutex.hpp"
 
 namespace {
 
@@ -63,6 +64,52 @@ MODEL(note_timeout_against_signal, "a timed sleep ends by the signal or by its t
   n.clear();
   expect(!n.sleep_for(1000), "cleared, and nobody signals");
   t.join();
+}
+
+MODEL(note_looks_first,
+      "a sleeper that looks around before it sleeps: the signal comes during the look, after it, or in the sleep",
+      .spurious = 1) {
+  note n;
+  int payload = 0;
+  auto other = [&] {
+    payload = 1;
+    n.wakeup();
+  };
+  auto t = start(other);
+  n.sleep(2);
+  expect(payload == 1, "what the waker wrote is there");
+  payload = 2;
+  n.clear();
+  t.join();
+}
+
+// As rest() has it: the time is up, and a lock says whether somebody has taken the sleeper meanwhile.
+MODEL(note_time_up_and_taken, "the signal of who has taken it before its time was up comes, and is waited for") {
+  note n;
+  weft::rt::mutex lock;
+  bool listed = true;
+  bool taken = false;
+  auto taker = [&] {
+    lock.lock();
+    taken = listed;
+    listed = false;
+    lock.unlock();
+    if (taken) n.wakeup();
+  };
+  auto t = start(taker);
+  bool woken = n.sleep_for(1000);
+  if (!woken) {
+    lock.lock();
+    const bool mine = listed;
+    listed = false;
+    lock.unlock();
+    if (!mine) {
+      n.sleep();
+      woken = true;
+    }
+  }
+  t.join();
+  expect(woken == taken, "it was woken if, and only if, it was taken");
 }
 
 MODEL(note_two_sleepers_in_turn, "the note of an M that is woken by one waker and then by another", .spurious = 1) {

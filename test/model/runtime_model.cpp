@@ -20,7 +20,7 @@ using flag = std::atomic<int>;
 
 void set(flag& f, int value = 1) { f.store(value, std::memory_order_release); }
 
-#define WORKLOAD(name, claim) MODEL(name, claim, .sample = true)
+#define WORKLOAD(name, claim) MODEL(name, claim, .sample = true, .timeouts = 3)
 
 // ---- beginning and ending
 
@@ -650,6 +650,315 @@ WORKLOAD(blocking_beside_work_2p, "a P whose goroutine blocks goes to the work t
     spin_until(f);
     wg.wait();
   });
+}
+
+// ---- the number of Ps changes
+
+WORKLOAD(gomaxprocs_up_2p, "a second P comes: whoever has been waiting runs although the first P is kept") {
+  with_runtime(1, [] {
+    flag f{0};
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    expect(w::gomaxprocs(2) == 1, "there was one");
+    spin_until(f);
+    wg.wait();
+  });
+}
+
+WORKLOAD(gomaxprocs_spin_2p, "who has started a goroutine stops the world and spins: it runs all the same") {
+  with_runtime(2, [] {
+    flag f{0};
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    w::gomaxprocs(3);
+    spin_until(f);
+    wg.wait();
+  });
+}
+
+WORKLOAD(gomaxprocs_down_and_up_2p, "Ps go and come under yields and spawns; everybody runs") {
+  int ran[3] = {};
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(3);
+    for (int i = 0; i < 3; ++i) {
+      w::go([&, i] {
+        w::yield();
+        ++ran[i];
+        wg.done();
+      });
+    }
+    w::gomaxprocs(1);
+    w::yield();
+    w::gomaxprocs(2);
+    wg.wait();
+  });
+  for (const int k : ran) expect(k == 1, "each has run once");
+}
+
+WORKLOAD(gomaxprocs_by_two_2p, "two goroutines change the number at the same time, a third parks and is readied") {
+  with_runtime(2, [] {
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(3);
+    for (int n = 1; n <= 2; ++n) {
+      w::go([&, n] {
+        w::gomaxprocs(n);
+        s.release();
+        wg.done();
+      });
+    }
+    w::go([&] {
+      s.acquire();
+      s.acquire();
+      wg.done();
+    });
+    wg.wait();
+  });
+}
+
+WORKLOAD(gomaxprocs_beside_blocking_2p, "one is in a blocking call while its P goes, and comes back to another") {
+  with_runtime(2, [] {
+    flag in{0}, out{0};
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      w::blocking([&] {
+        set(in);
+        spin_until(out);
+      });
+      wg.done();
+    });
+    w::blocking([&] { spin_until(in); });
+    w::gomaxprocs(1);
+    set(out);
+    wg.wait();
+  });
+}
+
+// ---- locked to a thread
+
+template <int Ps>
+void locked_ping_pong() {
+  int turns = 0;
+  with_runtime(Ps, [&] {
+    w::semaphore ping(0), pong(0);
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      const w::os_thread_lock here;
+      const auto thread = current_thread();
+      for (int i = 0; i < 2; ++i) {
+        ping.acquire();
+        expect(current_thread() == thread, "it stays on its thread");
+        ++turns;
+        pong.release();
+      }
+      wg.done();
+    });
+    const w::os_thread_lock here;
+    const auto thread = current_thread();
+    for (int i = 0; i < 2; ++i) {
+      ping.release();
+      pong.acquire();
+      expect(current_thread() == thread, "it stays on its thread");
+      ++turns;
+    }
+    wg.wait();
+  });
+  expect(turns == 4, "four turns");
+}
+WORKLOAD(locked_ping_pong_1p, "a permit goes to and fro between two locked goroutines") { locked_ping_pong<1>(); }
+WORKLOAD(locked_ping_pong_2p, "the same over two Ps") { locked_ping_pong<2>(); }
+
+WORKLOAD(locked_end_2p, "a goroutine ends locked, its thread with it; the others go on") {
+  int ran = 0;
+  with_runtime(2, [&] {
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      w::lock_os_thread();
+      wg.done();
+    });
+    w::go([&] {
+      w::yield();
+      ++ran;
+      wg.done();
+    });
+    wg.wait();
+  });
+  expect(ran == 1, "the other has run");
+}
+
+WORKLOAD(locked_main_2p, "main returns locked: its thread waits for the others") {
+  int ran = 0;
+  with_runtime(2, [&] {
+    w::go([&] {
+      w::yield();
+      ++ran;
+    });
+    w::lock_os_thread();
+  });
+  expect(ran == 1, "the other has run");
+}
+
+WORKLOAD(locked_blocking_1p, "a locked goroutine blocks, yields, and sees the number of Ps change") {
+  with_runtime(1, [] {
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      const w::os_thread_lock here;
+      const auto thread = current_thread();
+      w::blocking([] { yield_step(0); });
+      w::yield();
+      expect(current_thread() == thread, "it stays on its thread");
+      wg.done();
+    });
+    w::go([&] {
+      w::gomaxprocs(2);
+      wg.done();
+    });
+    wg.wait();
+  });
+}
+
+// ---- cancellation
+
+template <int Ps>
+void cancelled_at_the_end() {
+  w::semaphore s(0);
+  std::atomic<int> left{2};
+  with_runtime(Ps, [&] {
+    for (int i = 0; i < 2; ++i) {
+      w::go([&] {
+        try {
+          s.acquire();
+          left.fetch_sub(1, std::memory_order_relaxed);
+        } catch (const w::cancelled&) {
+          left.fetch_sub(1, std::memory_order_relaxed);
+          throw;
+        }
+      });
+    }
+    w::yield();
+    s.release();
+  });
+  expect(left.load(std::memory_order_relaxed) == 0, "each has got a permit, or has unwound");
+}
+WORKLOAD(cancel_1p, "main returns: who waits unwinds, who has got its permit goes on") { cancelled_at_the_end<1>(); }
+WORKLOAD(cancel_2p, "the same over two Ps, with a waiter on its way to sleep") { cancelled_at_the_end<2>(); }
+
+WORKLOAD(cancel_against_foreign_2p, "a thread outside releases while main's end cancels: a permit is had or left") {
+  w::semaphore s(0);
+  bool had = false;
+  auto t = start([&] { s.release(); });
+  with_runtime(2, [&] {
+    w::go([&] {
+      s.acquire();
+      had = true;
+    });
+  });
+  t.join();
+  expect(s.try_acquire() == !had, "nothing is lost, nothing given twice");
+}
+
+WORKLOAD(no_cancel_2p, "a goroutine in a no_cancel scope is awaited") {
+  bool had = false;
+  with_runtime(2, [&] {
+    auto* s = new w::semaphore(0);
+    w::go([&had, s] {
+      const w::no_cancel here;
+      s->acquire();
+      had = true;
+      delete s;
+    });
+    w::go([s] {
+      const w::no_cancel here;
+      s->release();
+    });
+  });
+  expect(had, "it has got its permit");
+}
+
+// ---- a runtime to embed
+
+w::options embedded(int procs) {
+  w::options o;
+  o.procs = procs;
+  o.stack_size = std::size_t{16} << 10;
+  return o;
+}
+
+WORKLOAD(embedded_go, "a thread outside starts goroutines; the end waits for those that it does not cancel") {
+  int ran = 0;
+  {
+    w::runtime r(embedded(1));
+    w::semaphore done(0);
+    r.go([&] {
+      ++ran;
+      done.release();
+    });
+    done.acquire();
+  }
+  expect(ran == 1, "it has run");
+}
+
+WORKLOAD(embedded_go_against_shutdown, "two threads: one starts a goroutine, one shuts down") {
+  std::atomic<int> ran{0};
+  bool refused = false;
+  {
+    w::runtime r(embedded(2));
+    auto t = start([&] {
+      try {
+        r.go([&] { ran.fetch_add(1, std::memory_order_relaxed); });
+      } catch (const w::error&) {
+        refused = true;
+      }
+    });
+    r.shutdown();
+    t.join();
+  }
+  expect(ran.load(std::memory_order_relaxed) == (refused ? 0 : 1), "started and run, or refused");
+}
+
+WORKLOAD(embedded_shutdown_by_two, "two threads shut down at the same time, with a waiter that unwinds") {
+  w::semaphore s(0);
+  bool got = false;
+  {
+    w::runtime r(embedded(1));
+    r.go([&] {
+      s.acquire();
+      got = true;
+    });
+    auto t = start([&] { r.shutdown(); });
+    r.shutdown();
+    t.join();
+  }
+  expect(!got, "nobody has released");
+}
+
+WORKLOAD(embedded_two, "goroutines of two runtimes on one semaphore") {
+  w::semaphore ping(0), pong(0), done(0);
+  w::runtime a(embedded(1));
+  w::runtime b(embedded(1));
+  a.go([&] {
+    ping.release();
+    pong.acquire();
+    done.release();
+  });
+  b.go([&] {
+    ping.acquire();
+    pong.release();
+  });
+  done.acquire();
 }
 
 // ---- the system refuses

@@ -1,8 +1,15 @@
 // The end of a runtime: threads outside wake its last goroutine, and the runtime is freed as soon as the counts say so.
 // Whatever is used after that is used after free.
 #include "model/fabric.hpp"
+#include "model/town.hpp"
 #include "sched/countdown.hpp"
 #include "sched/park.hpp"
+#include "weft/error.hpp"
+
+namespace weft::rt {
+void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
+                     std::size_t stack_size, const void* pc);
+}  // namespace weft::rt
 
 namespace {
 
@@ -61,6 +68,105 @@ MODEL(shutdown_against_a_foreign_waker, "the waker is still in the runtime when 
   last_m(mp, 1);
   end_of_run(f);
   t.join();
+}
+
+// What runtime::shut_down does, as far as its threads and counts go.
+void shut_down(town& t) {
+  rt::sched_t* s = t.sched();
+  s->ending.exchange(true, rt::seq_cst);
+  rt::store_load_barrier();
+  rt::wait_until_none(s->foreign);
+  t.end_from_outside();
+  rt::wait_until_none(s->live_ms);
+  rt::wait_until_none(s->foreign);
+}
+
+using no_capture = void (*)();
+void nothing() {}
+
+MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before the end", .preemptions = 1,
+      .timeouts = 0) {
+  town t(1);
+  rt::the_process.goidgen.store(100, rt::relaxed);  // what it starts is none of the model's own goroutines
+  int ran = 0;
+  t.started_outside = [&](rt::g*) {
+    ++ran;
+    return then::ends;
+  };
+  rt::m* mp = t.idle_m();
+  bool refused = false;
+  auto starter = start([&] {
+    using entry = weft::detail::entry_of<no_capture, no_capture>;
+    no_capture f = nothing;
+    try {
+      rt::newproc_outside(t.sched(), &entry::ops, &f, {}, weft::detail::default_stack, nullptr);
+    } catch (const weft::error&) {
+      refused = true;
+    }
+  });
+  auto ender = start([&] { shut_down(t); });
+  t.live(mp);
+  starter.join();
+  ender.join();
+  t.expect_over();
+  expect(ran == (refused ? 0 : 1), "started and run, or refused");
+}
+
+MODEL(shutdown_rest_against_give, "an idle M whose rest is over is being taken: it runs what it was taken for",
+      .preemptions = 2, .timeouts = 1) {
+  town t(1);
+  t.sched()->rest_ns = 1000;
+  rt::g* gp = t.goroutine([&](rt::g*) {
+    t.main_returns();
+    return then::ends;
+  });
+  gp->status.set(status::runnable, status::running);
+  gp->status.set(status::running, status::waiting);
+  rt::m* rests = t.m_with(0);
+  rt::m* stays = t.idle_m();
+  stays->callers = true;
+  auto first = start([&] { t.live(rests); });
+  auto waker = start([&] { rt::ready(nullptr, gp); });
+  t.live(stays);
+  first.join();
+  waker.join();
+  t.expect_over();
+}
+
+MODEL(shutdown_rest_against_the_end, "an idle M whose rest is over is sent home at the same time", .timeouts = 1) {
+  town t(2);
+  t.sched()->rest_ns = 1000;
+  rt::g* gp = t.goroutine([&](rt::g*) {
+    t.main_returns();
+    return then::ends;
+  });
+  rt::m* rests = t.m_with(1);
+  rt::m* a = t.m_with(0, gp);
+  a->callers = true;
+  auto first = start([&] { t.live(rests); });
+  t.live(a);
+  first.join();
+  t.expect_over();
+}
+
+MODEL(shutdown_reap, "sysmon joins the threads of Ms that have ended, and no other's", .timeouts = 1) {
+  town t(1);
+  t.sched()->rest_ns = 1000;
+  t.sched()->has_sysmon = true;
+  rt::m* rests = t.m_with(0);
+  auto first = start([&] {
+    rests->thread = rt::os::this_thread();
+    t.live(rests);
+  });
+  auto watcher = start([&] {
+    while (rt::the_process.mfree != rests) {
+      const std::uint32_t seen = t.sched()->sysmon_bell.read();
+      expect(rt::reap_ms(t.sched()), "whoever is to be joined is on its last way");
+      if (rt::the_process.mfree == nullptr) t.sched()->sysmon_bell.wait(seen, -1);
+    }
+  });
+  watcher.join();
+  first.join();
 }
 
 MODEL(shutdown_last_m_home, "the thread that called run waits for the Ms to go home, and frees what they were part of",

@@ -11,7 +11,24 @@ namespace {
 using namespace weft::check;
 namespace rt = weft::rt;
 
-MODEL(stop_against_calls, "the goroutine comes and goes by the door: it loses its P, and gets it back", .timeouts = 1) {
+MODEL(stop_against_calls, "the goroutine comes and goes by the door: it loses its P, and gets it back", .timeouts = 0) {
+  town t(1);
+  rt::g* gp = t.goroutine([&](rt::g* self) {
+    t.call(self);
+    t.call(self);
+    t.main_returns();
+    return then::ends;
+  });
+  rt::m* mp = t.m_with(0, gp);
+  auto stopper = [&] { t.stop(nullptr); };
+  auto a = start(stopper);
+  t.live(mp);
+  a.join();
+  t.expect_over();
+}
+
+MODEL(stop_asks_again, "found inside the runtime, the M is asked again a little later", .preemptions = 2,
+      .timeouts = 1) {
   town t(1);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.call(self);
@@ -28,7 +45,7 @@ MODEL(stop_against_calls, "the goroutine comes and goes by the door: it loses it
 }
 
 MODEL(stop_against_find, "the M is in the scheduler, with one goroutine picked and one in its ring: both run",
-      .timeouts = 1) {
+      .preemptions = 2, .timeouts = 0) {
   town t(1);
   rt::g* first = t.goroutine([](rt::g*) { return then::ends; });
   rt::g* second = t.goroutine([&](rt::g*) {
@@ -46,7 +63,7 @@ MODEL(stop_against_find, "the M is in the scheduler, with one goroutine picked a
 }
 
 MODEL(stop_against_blocking, "its P is given away for a blocking call: to nobody, while somebody stops the world",
-      .timeouts = 1) {
+      .preemptions = 2, .timeouts = 0) {
   town t(1);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.blocks();
@@ -62,7 +79,7 @@ MODEL(stop_against_blocking, "its P is given away for a blocking call: to nobody
   t.expect_over();
 }
 
-MODEL(stop_idle_and_busy, "one P is idle and one is held: each is stopped once", .timeouts = 1) {
+MODEL(stop_idle_and_busy, "one P is idle and one is held: each is stopped once", .timeouts = 0) {
   town t(2);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.call(self);
@@ -77,7 +94,7 @@ MODEL(stop_idle_and_busy, "one P is idle and one is held: each is stopped once",
   t.expect_over();
 }
 
-MODEL(stop_by_two_threads, "two threads outside stop the world, one after the other", .timeouts = 1) {
+MODEL(stop_by_two_threads, "two threads outside stop the world, one after the other", .preemptions = 2, .timeouts = 0) {
   town t(1);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.call(self);
@@ -94,7 +111,8 @@ MODEL(stop_by_two_threads, "two threads outside stop the world, one after the ot
   t.expect_over();
 }
 
-MODEL(stop_by_a_goroutine, "a goroutine gives its own P up first, and has it again at its next call", .timeouts = 1) {
+MODEL(stop_by_a_goroutine, "a goroutine gives its own P up first, and has it again at its next call", .preemptions = 2,
+      .timeouts = 0) {
   town t(2);
   rt::atomic<std::uint32_t> left{2};
   auto body = [&](rt::g* self, bool stops) {
@@ -113,7 +131,7 @@ MODEL(stop_by_a_goroutine, "a goroutine gives its own P up first, and has it aga
 }
 
 MODEL(stop_by_two_goroutines, "two goroutines stop the world at the same time: whoever waits holds no P",
-      .timeouts = 1) {
+      .preemptions = 1, .timeouts = 0) {
   town t(2);
   rt::atomic<std::uint32_t> left{2};
   auto body = [&](rt::g* self) {
@@ -132,7 +150,7 @@ MODEL(stop_by_two_goroutines, "two goroutines stop the world at the same time: w
 
 // Its own P is given back to it, with what it has started; and the spinner that was to find that has been stopped.
 MODEL(stop_by_the_submitter, "who has started a goroutine stops the world and does not come back: the other P takes it",
-      .timeouts = 1) {
+      .preemptions = 1, .timeouts = 0) {
   town t(2);
   rt::atomic<std::uint32_t> ran{0};
   rt::g* started = t.goroutine([&](rt::g*) {
@@ -158,7 +176,7 @@ MODEL(stop_by_the_submitter, "who has started a goroutine stops the world and do
 
 MODEL(stop_beside_a_revoker,
       "another revoker is between its membarrier and its decision: it does not take the stopper's question for its own",
-      .timeouts = 1) {
+      .preemptions = 2, .timeouts = 0) {
   town t(1);
   rt::g* gp = t.goroutine([&](rt::g* self) {
     t.call(self);
@@ -186,7 +204,7 @@ MODEL(stop_beside_a_revoker,
   t.expect_over();
 }
 
-MODEL(stop_fewer_ps, "a P goes, and what is in its ring runs elsewhere", .timeouts = 1) {
+MODEL(stop_fewer_ps, "a P goes, and what is in its ring runs elsewhere", .preemptions = 2, .timeouts = 0) {
   town t(2);
   rt::atomic<std::uint32_t> left{2};
   auto ends = [&](rt::g*) {

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "model/fabric.hpp"
+#include "sched/cancel.hpp"
 #include "sched/countdown.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
@@ -20,7 +21,8 @@
 namespace weft::check {
 
 // What a goroutine does when its script is over: it ends, or the script begins again when it runs next.
-enum class then : std::uint8_t { ends, yields, waits };
+// parks: in the semaphore table, unless it is cancelled.
+enum class then : std::uint8_t { ends, yields, waits, parks };
 
 class town {
  public:
@@ -37,6 +39,7 @@ class town {
 
   // Runnable, and in no queue yet.
   rt::g* goroutine(script s) {
+    if (scripts_.size() == most) fail("the model has more than %zu goroutines", most);
     scripts_.push_back(std::move(s));
     rt::bump(p(0)->created);
     return f_.new_g(scripts_.size());
@@ -48,7 +51,16 @@ class town {
     sched()->midle = mp;
     ++sched()->nmidle;
     mp->set_listed(true);
-    listed_at_start_[mp->id] = true;
+    asleep_at_start_[mp->id] = true;
+    return mp;
+  }
+  // Its goroutine is runnable elsewhere; it waits for it.
+  rt::m* locked_m(rt::g* gp) {
+    rt::m* mp = asleep_m();
+    lock(mp, gp);
+    mp->idle_locked = true;
+    ++sched()->nmidlelocked;
+    asleep_at_start_[mp->id] = true;
     return mp;
   }
   // With that P, and about to run gp, or to look for work.
@@ -75,13 +87,14 @@ class town {
   // The life of an M, on the calling thread.
   void live(rt::m* mp) {
     rt::setg(&mp->g0);
-    if (listed_at_start_[mp->id]) {
+    if (asleep_at_start_[mp->id]) {
       mp->park.sleep();
       mp->park.clear();
       if (rt::p* pp = mp->nextp) {
         mp->nextp = nullptr;
         rt::acquirep(mp, pp);
       }
+      if (mp->lockedg != nullptr) run(mp, mp->lockedg);
     }
     if (rt::g* gp = first_[mp->id]) run(mp, gp);
     for (;;) {
@@ -126,6 +139,36 @@ class town {
     rt::runqput(by->m->p, what, true);
     rt::wakep_from_p(by->m->p);
   }
+  void await_park() {
+    while (parked_.load(rt::acquire) == 0) rt::os::futex_wait(&parked_, 0);
+  }
+  // As a releaser who has taken its sudog: the commit of its park has been, its M is on its way to sleep.
+  void ready_when_it_waits(rt::g* by, rt::g* what) {
+    await_park();
+    if (by == nullptr) {
+      rt::ready(nullptr, what);
+      return;
+    }
+    rt::enter inside(by);
+    rt::ready(by, what);
+  }
+  // The wait of a goroutine that parks; what its script finds there when it runs again.
+  rt::sudog& wait_of(const rt::g* gp) { return waits_[gp->goid - 1]; }
+  // Its wait is not cancellable, as a mutex's.
+  void parks_for_good(rt::g* gp) { for_good_ = gp; }
+  // A releaser outside. True: it was the taker.
+  bool release(rt::g* gp) {
+    rt::sudog& sg = wait_of(gp);
+    rt::sema_bucket& b = rt::the_process.semas.bucket(&sg);
+    {
+      const rt::mutex_guard guard(b.lock);
+      if (!sg.queued) return false;
+      b.remove(&sg);
+      sg.result = rt::wait_result::woken;
+    }
+    rt::ready(nullptr, gp);
+    return true;
+  }
   // Stops the world, has all of it to itself, and starts it again. False: the runtime has ended.
   bool stop(rt::g* self) {
     rt::stopped_world stopped(sched(), self);
@@ -141,6 +184,18 @@ class town {
   }
   // Main returns: when the last goroutine has ended, Ms go home.
   void main_returns() { sched()->attention.fetch_or(rt::attention_main_returned, rt::release); }
+
+  // What a goroutine does that newproc has made, whose number is beyond the model's own.
+  script started_outside = [](rt::g*) { return then::ends; };
+
+  // As runtime::shut_down: the goroutines are cancelled, and the last one out ends the runtime.
+  void end_from_outside() {
+    sched()->foreign.fetch_add(1, rt::seq_cst);
+    main_returns();
+    if (rt::goroutines_alive(sched()) != 0) rt::cancel_all(sched(), nullptr);
+    rt::end_if_last(sched());
+    rt::leave(sched()->foreign);
+  }
 
   // ---- at the end, by the last thread: everybody is home
   void expect_over() {
@@ -169,7 +224,7 @@ class town {
     rt::begin_run(mp, gp, false);
     rt::setg(gp);
     rt::door_out(mp);
-    const then what = scripts_[gp->goid - 1](gp);
+    const then what = gp->goid <= most ? scripts_[gp->goid - 1](gp) : started_outside(gp);
     rt::door_in(gp);
     rt::setg(&mp->g0);
     mp->curg = nullptr;
@@ -182,8 +237,39 @@ class town {
         rt::runqput(pp, gp, false);
         rt::wakep_from_p(pp);
         break;
-      case then::waits: gp->status.set(rt::status::running, rt::status::waiting); break;
+      case then::waits:
+        gp->status.set(rt::status::running, rt::status::waiting);
+        say_parked();
+        break;
+      case then::parks: park(pp, gp); break;
     }
+  }
+
+  // As caller::cancelled, caller::wait and the commit, between two calls of the door.
+  void park(rt::p* pp, rt::g* gp) {
+    rt::sudog& sg = wait_of(gp);
+    rt::sema_bucket& b = rt::the_process.semas.bucket(&sg);
+    b.lock.lock();
+    const bool cancellable = for_good_ != gp;
+    if (cancellable && rt::is_cancelled(gp)) {
+      b.lock.unlock();
+      sg.result = rt::wait_result::cancelled;
+      gp->status.set(rt::status::running, rt::status::runnable);
+      rt::runqput(pp, gp, false);
+      return;
+    }
+    sg.gp = gp;
+    sg.addr = &sg;
+    sg.cancellable = cancellable;
+    b.push_back(&sg, static_cast<std::uint32_t>(gp->goid));
+    gp->waiting = &sg;
+    gp->status.set(rt::status::running, rt::status::waiting);
+    b.lock.unlock();
+    say_parked();
+  }
+  void say_parked() {
+    parked_.store(1, rt::release);
+    rt::os::futex_wake(&parked_, 2);
   }
 
   void bury(rt::m* mp, rt::g* gp) {
@@ -202,8 +288,11 @@ class town {
   fabric f_;
   std::vector<script> scripts_;
   std::array<rt::g*, most> first_{};
-  std::array<bool, most> listed_at_start_{};
-  std::array<int, most> used_{};  // by P
+  std::array<bool, most> asleep_at_start_{};
+  std::array<rt::sudog, most> waits_{};
+  rt::g* for_good_ = nullptr;
+  rt::atomic<std::uint32_t> parked_{0};  // somebody has
+  std::array<int, most> used_{};         // by P
   int config_ = 0;
   rt::atomic<int> out_{0};
 };
