@@ -520,7 +520,7 @@ struct footprint {
   }
 };
 
-void use_one(int procs, int goroutines) {
+void use_one(int procs, int goroutines, int blocked) {
   semaphore never(0);
   std::atomic<int> begun{0};
   runtime r(with(procs));
@@ -532,6 +532,17 @@ void use_one(int procs, int goroutines) {
   }
   r.run([&] {
     while (begun.load() != goroutines) yield();
+    std::atomic<int> inside{0};
+    wait_group all;
+    for (int k = 0; k < blocked; ++k) {
+      all.go([&] {
+        blocking([&] {
+          ++inside;
+          test::spin_until([&] { return inside.load() == blocked; });
+        });
+      });
+    }
+    all.wait();
   });
 }
 
@@ -544,9 +555,9 @@ TEST(runtime, a_thousand_one_after_another_leave_what_ten_leave) {
         footprint tenth;
         const int n = test::scaled(1000);
         for (int i = 1; i <= n; ++i) {
-          // How the goroutines are shared out differs each time, and with it who needs how many stacks. So the first
-          // ten go higher than any later one can: what is more at the end than after them is lost.
-          use_one(1 + i % 3, i <= 10 ? 200 : 20);
+          // How the goroutines are shared out differs each time, and with it how many stacks and threads there are at
+          // once. So the first ten go higher than any later one can: what is more at the end than after them is lost.
+          use_one(1 + i % 3, i <= 10 ? 200 : 20, i <= 10 ? 12 : 2);
           if (i == 9) tenth = footprint::now();  // has pages of its own
           if (i == 10) tenth = footprint::now();
         }
