@@ -78,6 +78,7 @@ struct sched_t {
   m* to_start = nullptr;             // Ms whose threads sysmon is to start: whoever needs them is no model for a thread
   m* wedged = nullptr;               // m0, when its goroutine has ended locked to it: not idle, and not gone
   std::int64_t no_thread_until = 0;  // the system refused a thread: not asked again before this time
+  int no_thread_err = 0;             // with that errno
   bool warned_no_thread = false;
 
   // ---- dead gs, shared by the Ps

@@ -41,6 +41,8 @@ void stopm(m* mp);                               // sleeps until somebody gives 
 void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is bound to
 void stoplockedm(m* mp);                         // sleeps until mp's locked goroutine can go on, with a P
 void start_waiting_ms(sched_t* rt);              // those that startm has left to sysmon
+bool nobody_to_run(const sched_t* rt);           // under sched.lock: no M runs, is idle, blocks, or is being made
+[[noreturn]] void no_thread_at_all(const sched_t* rt);
 void acquirep(m* mp, p* pp);
 p* releasep(m* mp);
 void pidleput(sched_t* rt, p* pp);   // under sched.lock

@@ -111,17 +111,15 @@ bool stop_here(m* mp) {
     mp->picked = nullptr;
     runqput(pp, gp, true);
   }
-  {
-    mutex_guard guard(rt->lock);
-    if ((rt->attention.load(relaxed) & attention_stop) == 0) return false;  // order: stop.begin
-    // Before the P is counted: whoever starts the world again looks at every queue in place of this one, and must not find
-    // its promise (claim_wake).
-    if (mp->spinning) {
-      mp->set_spinning(false);
-      end_spinning(spin(rt));
-    }
-    stop_p(rt, releasep(mp));  // order: stop.count
+  mutex_guard guard(rt->lock);
+  if ((rt->attention.load(relaxed) & attention_stop) == 0) return false;  // order: stop.begin
+  if (mp->spinning) {
+    // Before the P is counted: whoever starts the world again looks at every queue in this one's place, and is to find
+    // that nobody looks. Later, who submits work then would still rely on this one.
+    mp->set_spinning(false);
+    end_spinning(spin(rt));
   }
+  stop_p(rt, releasep(mp));  // order: stop.count
   return true;
 }
 

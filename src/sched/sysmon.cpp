@@ -30,6 +30,7 @@ constexpr std::uint32_t rounds_awake = 5;       // after the last P went idle
 constexpr std::int64_t join_again_ns = 1 * ms;  // a thread that has said goodbye is about to be gone
 constexpr std::int64_t procs_period_ns = 1000 * ms;
 constexpr std::int64_t awaited_after_ns = 1000 * ms;
+constexpr std::int64_t hopeless_after_ns = 3000 * ms;
 
 class watch {
  public:
@@ -117,9 +118,15 @@ class watch {
       // A thread was refused, and no M may ever come by (all are in blocking calls, or there is none).
       left_alone = !rt_->runq.empty() && rt_->pidle != nullptr && rt_->no_thread_until != 0;
       if (left_alone) rt_->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
+      if (!left_alone || !nobody_to_run(rt_)) {
+        nobody_since_ = 0;
+      } else if (nobody_since_ == 0) {
+        nobody_since_ = now_;
+      }
       idle = rt_->npidle.load(relaxed) == procs(rt_) && rt_->to_start == nullptr;
       rt_->sysmon_waits = idle && idle_rounds_ >= rounds_awake;
     }
+    if (nobody_since_ != 0 && now_ - nobody_since_ >= hopeless_after_ns) no_thread_at_all(rt_);
     if (left_alone) {
       wakep(rt_);
       leave(rt_->foreign);  // order: rt.foreign
@@ -164,6 +171,7 @@ class watch {
   std::int64_t procs_due_;
   std::int64_t deadlock_due_ = 0;
   std::int64_t deadlock_pause_ = round_ns;
+  std::int64_t nobody_since_ = 0;  // since then a thread is refused that nobody else can stand in for; 0: not so
   std::uint32_t idle_rounds_ = 0;
   bool told_ = false;
 };

@@ -63,11 +63,13 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
   m* other = nullptr;
   bool spins = false;
   bool warn = false;
+  bool hopeless = false;
   std::uint32_t have = 0;
   {
     mutex_guard guard(rt->lock);
     if (err != 0) {
       rt->no_thread_until = os::now() + no_thread_pause_ns;
+      rt->no_thread_err = err;
       warn = !rt->warned_no_thread;
       rt->warned_no_thread = true;
       have = rt->nm;
@@ -83,6 +85,8 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
         no_longer_idle(rt, other);
       } else {
         pidleput(rt, pp);
+        // (sysmon asks again, and knows when that has been in vain for long.)
+        hopeless = !rt->has_sysmon && !rt->runq.empty() && nobody_to_run(rt);
       }
     }
     // Inside the lock: whoever drops a P next must see either a spinner or needspinning.
@@ -99,9 +103,29 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
         .text("): going on with the threads there are\n")
         .flush_sig();
   }
+  if (hopeless) no_thread_at_all(rt);
 }
 
 }  // namespace
+
+// Each of those there are waits for its locked goroutine; a runtime to embed may have none yet.
+bool nobody_to_run(const sched_t* rt) {
+  return rt->midle == nullptr && rt->to_start == nullptr && rt->nmidlelocked == rt->nm;
+}
+
+// Go's end of this.
+void no_thread_at_all(const sched_t* rt) {
+  const int err = rt->no_thread_err;
+  line{}
+      .text("weft: failed to create a thread (have ")
+      .number(rt->nm)
+      .text(" already; errno ")
+      .number(static_cast<std::uint64_t>(err))
+      .text(err == 11 ? ": may need to increase max user processes, ulimit -u" : "")
+      .text("), and no other can run the goroutines that wait for one\n")
+      .flush_sig();
+  fatal("no thread to be had");
+}
 
 void acquirep(m* mp, p* pp) {
   if (pp->m != nullptr || mp->p != nullptr || pp->listed) fatal("sched: acquirep");

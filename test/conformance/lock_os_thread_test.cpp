@@ -32,7 +32,7 @@ using testing::HasSubstr;
 // The cases of `procs`, each with a fresh thread as m0.
 void for_each_case_on_a_fresh_thread(const std::vector<int>& procs, const std::function<void(const run_case&)>& body) {
   for (const int n : procs) {
-    std::thread([&] { test::for_each_case(body, {{n}, 2}); }).join();
+    std::thread([&] { test::for_each_case(body, {{n}, 1}); }).join();
     if (testing::Test::HasFailure() || testing::Test::IsSkipped()) return;
   }
 }

@@ -83,7 +83,7 @@ TEST(gqueue, agrees_with_a_deque_at_both_ends) {
   const auto fresh = [&] { return all.at(next++ % 2000); };
   for (int step = 0; step < 50'000; ++step) {
     const bool grow = random() % 100 < (step / 5000 % 2 == 0 ? 58u : 42u);
-    const std::uint32_t n = random() % 4 == 0 ? random() % 200 + 1 : 1;
+    const auto n = static_cast<std::uint32_t>(random() % 4 == 0 ? random() % 200 + 1 : 1);
     if (grow && reference.size() + n <= 2000) {
       if (random() % 2 == 0) {
         for (std::uint32_t i = 0; i < n; ++i) {
