@@ -296,8 +296,11 @@ class runtime {
     if (!rt_.ending.exchange(true, seq_cst)) {
       // Goroutines that are being started from outside are counted by now, or will be refused.
       wait_until_none(rt_.foreign);  // order: rt.foreign
+      // This thread wakes goroutines from outside as others do, and another that calls shutdown must not close meanwhile.
+      rt_.foreign.fetch_add(1, seq_cst);  // order: rt.foreign
       begin_the_end(&rt_, status_of_no_value);
       end_if_last(&rt_);
+      leave(rt_.foreign);  // order: rt.foreign
     }
     for (std::uint32_t a; ((a = rt_.attention.load(acquire)) & attention_done) == 0;) os::futex_wait(&rt_.attention, a);
     mutex_guard guard(closing_);
