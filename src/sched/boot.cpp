@@ -297,7 +297,7 @@ class runtime {
       store_load_barrier();  // order: rt.ending
       // Goroutines that are being started from outside are counted by now, or will be refused.
       wait_until_none(rt_.foreign);  // order: rt.foreign
-      // This thread is outside, and will be waking goroutines: not at rest meanwhile.
+      // This thread wakes goroutines from outside as others do, and another that calls shutdown must not close meanwhile.
       rt_.foreign.fetch_add(1, seq_cst);  // order: rt.foreign
       begin_the_end(&rt_, status_of_no_value);
       end_if_last(&rt_);

@@ -59,8 +59,9 @@ options stress::any_options(int least_procs) {
   return o;
 }
 
-void stress::before_run() {
+void stress::before_run(const std::string& more_knobs) {
   std::string knobs = "seed=" + std::to_string(random_.next_seed());
+  if (!more_knobs.empty()) knobs += ',' + more_knobs;
   if constexpr (rt::checked) {
     // One run in four is quiet: noise also takes time away, and hides what needs speed.
     const std::uint64_t by_seed = random_.one_in(4) ? 0 : 1 + random_.below(6);

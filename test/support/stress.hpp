@@ -48,8 +48,15 @@ class stress {
   // Runs body as main of a runtime with a seed of its own; afterwards nothing may be left behind.
   template <class F>
   void run(const options& o, F&& body) {
-    before_run();
+    run(o, static_cast<F&&>(body), [] {});
+  }
+  // The same; between the runtime's end and the look for what is left, `after` ends what else there is. `knobs`: more of
+  // them, as in WEFT_DEBUG.
+  template <class F, class After>
+  void run(const options& o, F&& body, After&& after, const std::string& knobs = {}) {
+    before_run(knobs);
     weft::run(o, static_cast<F&&>(body));
+    after();
     after_run();
   }
 
@@ -57,7 +64,7 @@ class stress {
   int finish(const char* what, std::uint64_t count);
 
  private:
-  void before_run();
+  void before_run(const std::string& more_knobs);
   void after_run();
 
   static constexpr std::uint64_t noise_by_seed = ~std::uint64_t{0};
