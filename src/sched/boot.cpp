@@ -269,8 +269,9 @@ class runtime {
 
   void open() {
     the_process.runtimes.fetch_add(1, relaxed);
-    list_runtime(&rt_);
+    // Listed with the thread it has: a look for a deadlock counts the threads of all that are listed.
     start_sysmon(&rt_);
+    list_runtime(&rt_);
   }
 
   // When every M is home, or about to be.
