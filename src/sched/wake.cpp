@@ -334,8 +334,10 @@ void stopm(m* mp) {
   {
     mutex_guard guard(rt->lock);
     if ((rt->attention.load(relaxed) & attention_done) != 0) return;
-    // A P may have been laid down with work in the global queue, for want of an M (no_thread_for): here is one.
-    if (p* pp = rt->runq.empty() ? nullptr : pidleget(rt)) {
+    // A P may have been laid down with work in the global queue, or beside work in a ring, for want of an M (no_thread_for,
+    // wakep): here is one.
+    const bool wanted = !rt->runq.empty() || rt->needspinning.load(relaxed) != 0;
+    if (p* pp = wanted ? pidleget(rt) : nullptr) {
       acquirep(mp, pp);
       return;
     }

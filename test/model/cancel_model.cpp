@@ -54,7 +54,7 @@ MODEL(cancel_against_release, "a releaser and the cancellation: one of them is t
   expect(w.how == (released ? wait_result::woken : wait_result::cancelled), "who took it has said so");
 }
 
-MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with its own P given up", .preemptions = 1,
+MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with its own P given up", .sample = true,
       .timeouts = 0) {
   town t(2);
   waiter w(t);

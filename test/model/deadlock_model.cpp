@@ -43,7 +43,7 @@ MODEL(deadlock_beside_a_hand_over, "a P goes from M to M while the look comes", 
 
 // Its M was given a P before it was counted; then all Ps are idle, and one goroutine is outside.
 MODEL(deadlock_beside_blocking, "a goroutine that has been locked and found early is in a blocking call",
-      .preemptions = 1, .timeouts = 0) {
+      .sample = true, .timeouts = 0) {
   town t(2);
   watched(t);
   int turns = 0;
