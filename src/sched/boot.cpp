@@ -278,10 +278,11 @@ class runtime {
   void close() {
     // order: rt.home
     wait_until_none(rt_.live_ms);
-    if (rt_.has_sysmon) stop_sysmon(&rt_);
-    // A thread outside may still be inside wakep for the last goroutine it readied.
+    // A thread outside may still be inside wakep for the last goroutine it readied, or about to ring for sysmon. (Sysmon
+    // itself may count once more, but not beyond its end.)
     // order: rt.foreign
     wait_until_none(rt_.foreign);
+    if (rt_.has_sysmon) stop_sysmon(&rt_);
     unlist_runtime(&rt_);
     if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);
   }
