@@ -50,8 +50,9 @@ void yield_alone_after(m* mp, g* gp, void*) {
 
 // Nobody to give way to: this P's queue is empty, so is the global one, and nobody wants attention or help. In an
 // exploration never: the others had their turn at the scheduling point, or will have it at the next. (pick_local has not
-// looked at the queue for a locked goroutine, which must not switch to another.)
-bool nothing_else(m* mp) {
+// looked at the queue for a locked goroutine, which must not switch to another.) Out of line: a yield to somebody has less
+// to save then.
+[[gnu::noinline]] bool nothing_else(m* mp) {
   const sched_t* rt = mp->rt;
   return mp->picked == nullptr && (mp->lockedg == nullptr || mp->p->q.empty()) &&
          (rt->attention.load(relaxed) & ~attention_explore) == 0 && rt->runq_size.load(relaxed) == 0 &&
