@@ -195,7 +195,8 @@ class runtime {
     rt_.knobs = k;
     rt_.seed = k.seed != 0 ? k.seed : os::random_seed();
     set_noise(k.noise, rt_.seed);
-    rt_.spin_ns = static_cast<std::int64_t>(k.spin) * 1000;
+    // On one CPU nobody can come while somebody looks.
+    rt_.spin_ns = os::allowed_cpus() == 1 ? 0 : static_cast<std::int64_t>(k.spin) * 1000;
     rt_.rest_ns = static_cast<std::int64_t>(k.rest) * 1'000'000;
     rt_.start_time = os::now();
     reserve_ps(n);

@@ -67,12 +67,14 @@ void yield_alone_after(m* mp, g* gp, void*) {
   noise(noise_at::foreign_ready);
   gp->status.wake();
   noise(noise_at::readied);
-  {
-    mutex_guard guard(rt->lock);
-    globrunqput(rt, gp);
+  if ((gp->flags & g_locked) == 0 || !start_bound(rt, gp)) {
+    {
+      mutex_guard guard(rt->lock);
+      globrunqput(rt, gp);
+    }
+    noise(noise_at::submitted);
+    wakep(rt);
   }
-  noise(noise_at::submitted);
-  wakep(rt);
   leave(rt->foreign);  // order: rt.foreign
   if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
 }
@@ -86,10 +88,26 @@ void yield_alone_after(m* mp, g* gp, void*) {
 
 }  // namespace
 
+// A goroutine of the caller's runtime that is locked to its thread: that one goes on at once, where a P is idle.
+[[gnu::noinline]] void ready_locked(g* self, g* gp) {
+  gp->status.wake();
+  noise(noise_at::readied);
+  if (start_bound(gp->rt, gp)) return;
+  p* pp = self->m->p;
+  runqput(pp, gp, goes_next(self->m));
+  wakep_from_p(pp);
+}
+
 void ready(g* self, g* gp) {
   noise(noise_at::taken);
-  if (gp->is_thread()) {
-    ready_thread(self, gp);
+  if ((gp->flags & (g_is_thread | g_locked)) != 0) [[unlikely]] {
+    if (gp->is_thread()) {
+      ready_thread(self, gp);
+    } else if (self != nullptr && self->rt == gp->rt) {
+      ready_locked(self, gp);
+    } else {
+      ready_foreign(self, gp);
+    }
   } else if (self != nullptr && self->rt == gp->rt) {
     gp->status.wake();
     noise(noise_at::readied);
