@@ -148,13 +148,23 @@ func spawnAndPark(rounds, n int) {
 	}
 }
 
-func semaphoreRoundTrip(rounds, n int) {
+func pingPong(rounds, n int, locked bool) {
 	var ping, pong uint32
 	var stop bool
 	var other sync.WaitGroup
+	operations := n
+	if locked {
+		operations = 2 * n
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	other.Add(1)
 	go func() {
 		defer other.Done()
+		if locked {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+		}
 		for {
 			acquire(&ping)
 			if stop {
@@ -164,7 +174,7 @@ func semaphoreRoundTrip(rounds, n int) {
 		}
 	}()
 	for r := 0; r < rounds; r++ {
-		roundOf(n, func() {
+		roundOf(operations, func() {
 			for i := 0; i < n; i++ {
 				release(&ping, false, 0)
 				acquire(&pong)
@@ -174,6 +184,21 @@ func semaphoreRoundTrip(rounds, n int) {
 	stop = true
 	release(&ping, false, 0)
 	other.Wait()
+}
+
+func semaphoreRoundTrip(rounds, n int) { pingPong(rounds, n, false) }
+
+func lockedPingPong(rounds, n int) { pingPong(rounds, n, true) }
+
+func gomaxprocs(rounds, n int) {
+	procs := runtime.GOMAXPROCS(0)
+	for r := 0; r < rounds; r++ {
+		roundOf(n, func() {
+			for i := 0; i < n; i++ {
+				runtime.GOMAXPROCS(procs + 1 - i%2)
+			}
+		})
+	}
 }
 
 func semaphoreFree(rounds, n int) {
@@ -254,7 +279,7 @@ func hello(_, _ int) {
 var operations = map[string]func(rounds, size int){
 	"yield": yield, "spawn": spawn, "spawn_one": spawnOne, "spawn_and_park": spawnAndPark,
 	"semaphore_round_trip": semaphoreRoundTrip, "semaphore_free": semaphoreFree, "mutex_free": mutexFree,
-	"wait_group_add_done": waitGroupAddDone, "queued_bytes": queuedBytes, "parked_bytes": parkedBytes,
+	"locked_ping_pong": lockedPingPong, "gomaxprocs": gomaxprocs, "wait_group_add_done": waitGroupAddDone, "queued_bytes": queuedBytes, "parked_bytes": parkedBytes,
 }
 
 func main() {

@@ -21,6 +21,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 #include <vector>
 
 #include "probe/door.hpp"
@@ -168,20 +169,24 @@ void spawn_and_park(int rounds, std::uint64_t n) {
   for (int r = 0; r < rounds; ++r) round_of(n, [n] { park_all(n, [] {}); });
 }
 
-// Two goroutines, two semaphores: a round trip is two hand-overs.
-void semaphore_round_trip(int rounds, std::uint64_t n) {
+// Two goroutines, two semaphores: a round trip is two hand-overs. `locked`: each on a thread of its own, and an operation
+// is one hand-over.
+void ping_pong(int rounds, std::uint64_t n, bool locked) {
   weft::semaphore ping(0), pong(0);
   bool stop = false;
   weft::wait_group other;
   other.go([&] {
+    if (locked) weft::lock_os_thread();
     for (;;) {
       ping.acquire();
-      if (stop) return;
+      if (stop) break;
       pong.release();
     }
+    if (locked) weft::unlock_os_thread();
   });
+  if (locked) weft::lock_os_thread();
   for (int r = 0; r < rounds; ++r) {
-    round_of(n, [&] {
+    round_of(locked ? 2 * n : n, [&] {
       for (std::uint64_t i = 0; i < n; ++i) {
         ping.release();
         pong.acquire();
@@ -190,8 +195,11 @@ void semaphore_round_trip(int rounds, std::uint64_t n) {
   }
   stop = true;
   ping.release();
+  if (locked) weft::unlock_os_thread();
   other.wait();
 }
+void semaphore_round_trip(int rounds, std::uint64_t n) { ping_pong(rounds, n, false); }
+void locked_ping_pong(int rounds, std::uint64_t n) { ping_pong(rounds, n, true); }
 
 template <class F>
 void loop(int rounds, std::uint64_t n, F&& operation) {
@@ -224,6 +232,17 @@ void wait_group_add_done(int rounds, std::uint64_t n) {
     wg.add(1);
     wg.done();
   });
+}
+
+// Nobody else runs: one P more, and one less.
+void gomaxprocs(int rounds, std::uint64_t n) {
+  const int procs = weft::gomaxprocs(0);
+  bool more = false;
+  loop(rounds, n, [&] { weft::gomaxprocs((more = !more) ? procs + 1 : procs); });
+}
+
+void on_big_stack(int rounds, std::uint64_t n) {
+  loop(rounds, n, [] { weft::on_big_stack([] {}); });
 }
 
 // The door alone, and the same loop without it: their difference is the door's price.
@@ -291,6 +310,53 @@ void explore(int rounds, std::uint64_t runs) {
   }
 }
 
+// ---- class runtime, from a plain thread
+
+weft::options embedded;
+
+void runtime_start_stop(int rounds, std::uint64_t n) {
+  loop(rounds, n, [] { weft::runtime begun_and_ended(embedded); });
+}
+
+// The thread sleeps until the goroutine has ended.
+void runtime_run(int rounds, std::uint64_t n) {
+  weft::runtime r(embedded);
+  r.run([] {});
+  loop(rounds, n, [&r] { r.run([] {}); });
+}
+
+// All submitted, then all awaited.
+void runtime_submit(int rounds, std::uint64_t n) {
+  weft::runtime r(embedded);
+  std::vector<std::future<void>> results(n);
+  const auto once = [&] {
+    for (auto& each : results) each = r.submit([] {});
+    for (auto& each : results) each.get();
+  };
+  once();
+  for (int i = 0; i < rounds; ++i) round_of(n, once);
+}
+
+// n goroutines wait, each on its stack; the runtime is ended under them: each unwinds.
+void cancel(int rounds, std::uint64_t n) {
+  for (int i = 0; i < rounds; ++i) {
+    weft::semaphore never(0);
+    weft::runtime r(embedded);
+    std::atomic<std::uint64_t> coming = n;
+    r.run([&] {
+      for (std::uint64_t k = 0; k < n; ++k) {
+        weft::go([&] {
+          coming.fetch_sub(1, std::memory_order_relaxed);
+          never.acquire();
+        });
+      }
+      while (coming.load(std::memory_order_relaxed) != 0) weft::yield();
+      weft::yield();  // the last one is still on its way
+    });
+    round_of(n, [&r] { r.shutdown(); });
+  }
+}
+
 struct operation {
   const char* name;
   void (*run)(int rounds, std::uint64_t size);
@@ -311,6 +377,13 @@ constexpr operation operations[] = {
     {"no_door", no_door, "operations in a round"},
     {"queued_bytes", queued_bytes, "goroutines"},
     {"parked_bytes", parked_bytes, "goroutines"},
+    {"locked_ping_pong", locked_ping_pong, "round trips in a round"},
+    {"gomaxprocs", gomaxprocs, "operations in a round"},
+    {"on_big_stack", on_big_stack, "operations in a round"},
+    {"runtime_start_stop", runtime_start_stop, "runtimes in a round", true},
+    {"runtime_run", runtime_run, "operations in a round", true},
+    {"runtime_submit", runtime_submit, "goroutines submitted at once", true},
+    {"cancel", cancel, "goroutines that wait", true},
     {"idle", idle, "nothing"},
     {"explore", explore, "runs in a round", true},
 };
@@ -318,7 +391,10 @@ constexpr operation operations[] = {
 int usage() {
   std::fputs("usage: probe OPERATION ROUNDS SIZE [PROCS]\n\nOPERATION and what SIZE is:\n", stderr);
   for (const operation& o : operations) std::fprintf(stderr, "  %-21s %s\n", o.name, o.size);
-  std::fputs("PROCS is 1 unless given; only spawn_and_park, semaphore_… and idle are right with more.\n", stderr);
+  std::fputs(
+      "PROCS is 1 unless given; only spawn_and_park, semaphore_…, idle and those from locked_ping_pong on are right "
+      "with more.\n",
+      stderr);
   return 2;
 }
 
@@ -335,6 +411,7 @@ int main(int argc, char** argv) {
 
   seen.wall.reserve(static_cast<std::size_t>(rounds));
   seen.cpu.reserve(static_cast<std::size_t>(rounds));
+  embedded.procs = procs;
   if (o->outside) {
     o->run(rounds, size);
   } else {

@@ -41,7 +41,7 @@ struct sudog {
   std::uint32_t ticket;
   wait_result result = wait_result::pending;
   bool queued = false;  // token: in a queue; changed under its lock only
-  bool cancellable = false;
+  bool cancellable = false;  // if its goroutine may unwind (sched/cancel.hpp)
   std::int64_t since = 0;  // when a mutex waiter began to wait
   taken_fn on_taken = nullptr;
 };

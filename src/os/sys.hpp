@@ -65,6 +65,7 @@ std::size_t mapping_limit();  // vm.max_map_count: `protect` costs two mappings 
 void* exception_globals();
 
 // Process facts.
+int allowed_cpus();  // by affinity alone: one system call
 int cpu_count();  // CPUs that the calling thread, and with it the process, may use: affinity and cgroup quota, as Go 1.25
 int process_threads();           // of the whole process; -1 when /proc does not say
 std::size_t main_stack_limit();  // RLIMIT_STACK; SIZE_MAX if unlimited

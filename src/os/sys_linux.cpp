@@ -351,12 +351,16 @@ void abort_process() { std::abort(); }
 
 void* exception_globals() { return __cxxabiv1::__cxa_get_globals(); }
 
-int cpu_count() {
+int allowed_cpus() {
   unsigned long mask[1024];  // the kernel fills what it needs and says how much
   const long bytes = system_call(SYS_sched_getaffinity, 0, sizeof mask, as_argument(mask));
   int cpus = 0;
   for (long i = 0; i < bytes / static_cast<long>(sizeof mask[0]); ++i) cpus += std::popcount(mask[i]);
-  if (cpus == 0) cpus = 1;
+  return cpus == 0 ? 1 : cpus;
+}
+
+int cpu_count() {
+  const int cpus = allowed_cpus();
   if (cpus <= 2) return cpus;  // no quota goes below that, and the files cost 60 us
   const int quota = cgroup_cpus("");
   return quota != 0 && quota < cpus ? quota : cpus;

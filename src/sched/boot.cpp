@@ -195,7 +195,8 @@ class runtime {
     rt_.knobs = k;
     rt_.seed = k.seed != 0 ? k.seed : os::random_seed();
     set_noise(k.noise, rt_.seed);
-    rt_.spin_ns = static_cast<std::int64_t>(k.spin) * 1000;
+    // On one CPU nobody can come while somebody looks.
+    rt_.spin_ns = os::allowed_cpus() == 1 ? 0 : static_cast<std::int64_t>(k.spin) * 1000;
     rt_.rest_ns = static_cast<std::int64_t>(k.rest) * 1'000'000;
     rt_.start_time = os::now();
     reserve_ps(n);
@@ -278,10 +279,11 @@ class runtime {
   void close() {
     // order: rt.home
     wait_until_none(rt_.live_ms);
-    if (rt_.has_sysmon) stop_sysmon(&rt_);
-    // A thread outside may still be inside wakep for the last goroutine it readied.
+    // A thread outside may still be inside wakep for the last goroutine it readied, or about to ring for sysmon. (Sysmon
+    // itself may count once more, but not beyond its end.)
     // order: rt.foreign
     wait_until_none(rt_.foreign);
+    if (rt_.has_sysmon) stop_sysmon(&rt_);
     unlist_runtime(&rt_);
     if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);
   }

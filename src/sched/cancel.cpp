@@ -29,7 +29,7 @@ void cancel_waiting(void* object, void* arg) {
   auto* gp = static_cast<g*>(object);
   if (gp->status.get() != status::waiting || !gp->status.lock_waiting()) return;
   const bool taken = gp->rt == c.rt && !gp->is_thread() && gp->waiting != nullptr && gp->waiting->cancellable &&
-                     take_locked(gp, wait_result::cancelled, c.others);
+                     may_be_unwound(gp) && take_locked(gp, wait_result::cancelled, c.others);
   gp->status.unlock_waiting();
   if (!taken) return;
   gp->status.wake();

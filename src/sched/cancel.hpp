@@ -6,8 +6,9 @@
 // Order  cancel.stop   a waiter: is_cancelled, then waiting, with its P / cancel_all: the world stopped, the flag, waiting
 //        The world is stopped in between: no goroutine is between its look at the flag and its wait, so each has either
 //        seen the flag or is found waiting. The look costs the slow paths one load, the fast paths nothing.
-// Never  take a wait whose sudog does not say `cancellable`: mutexes, waits in a no_cancel scope or while an exception is on
-//        its way through the goroutine's frames.
+// Never  take a wait whose sudog does not say `cancellable` (a mutex's), or whose goroutine may not unwind: it is in a
+//        no_cancel scope, or an exception is on its way through its frames. That is looked at here, not by each waiter: its
+//        flags and its exceptions, saved when it left its stack, stay as they are while it waits.
 // Checked by test/conformance/cancel_test.cpp, test/model/runtime_model.cpp.
 #pragma once
 #include "model/g.hpp"
@@ -20,6 +21,8 @@ inline bool is_cancelled(const g* gp) { return (gp->rt->attention.load(relaxed) 
 
 // Whether the calling goroutine may unwind now; while it runs, as `uncaught` is its thread's.
 inline bool may_unwind(const g* gp) { return (gp->flags & g_no_cancel) == 0 && gp->m->eh->uncaught == 0; }
+// The same of a waiting one, its status locked.
+inline bool may_be_unwound(const g* gp) { return (gp->flags & g_no_cancel) == 0 && gp->eh.uncaught == 0; }
 
 // Every goroutine of rt. `self`: getg() of the caller.
 void cancel_all(sched_t* rt, g* self);

@@ -50,8 +50,9 @@ void yield_alone_after(m* mp, g* gp, void*) {
 
 // Nobody to give way to: this P's queue is empty, so is the global one, and nobody wants attention or help. In an
 // exploration never: the others had their turn at the scheduling point, or will have it at the next. (pick_local has not
-// looked at the queue for a locked goroutine, which must not switch to another.)
-bool nothing_else(m* mp) {
+// looked at the queue for a locked goroutine, which must not switch to another.) Out of line: a yield to somebody has less
+// to save then.
+[[gnu::noinline]] bool nothing_else(m* mp) {
   const sched_t* rt = mp->rt;
   return mp->picked == nullptr && (mp->lockedg == nullptr || mp->p->q.empty()) &&
          (rt->attention.load(relaxed) & ~attention_explore) == 0 && rt->runq_size.load(relaxed) == 0 &&
@@ -66,12 +67,14 @@ bool nothing_else(m* mp) {
   noise(noise_at::foreign_ready);
   gp->status.wake();
   noise(noise_at::readied);
-  {
-    mutex_guard guard(rt->lock);
-    globrunqput(rt, gp);
+  if ((gp->flags & g_locked) == 0 || !start_bound(rt, gp)) {
+    {
+      mutex_guard guard(rt->lock);
+      globrunqput(rt, gp);
+    }
+    noise(noise_at::submitted);
+    wakep(rt);
   }
-  noise(noise_at::submitted);
-  wakep(rt);
   leave(rt->foreign);  // order: rt.foreign
   if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
 }
@@ -85,10 +88,26 @@ bool nothing_else(m* mp) {
 
 }  // namespace
 
+// A goroutine of the caller's runtime that is locked to its thread: that one goes on at once, where a P is idle.
+[[gnu::noinline]] void ready_locked(g* self, g* gp) {
+  gp->status.wake();
+  noise(noise_at::readied);
+  if (start_bound(gp->rt, gp)) return;
+  p* pp = self->m->p;
+  runqput(pp, gp, goes_next(self->m));
+  wakep_from_p(pp);
+}
+
 void ready(g* self, g* gp) {
   noise(noise_at::taken);
-  if (gp->is_thread()) {
-    ready_thread(self, gp);
+  if ((gp->flags & (g_is_thread | g_locked)) != 0) [[unlikely]] {
+    if (gp->is_thread()) {
+      ready_thread(self, gp);
+    } else if (self != nullptr && self->rt == gp->rt) {
+      ready_locked(self, gp);
+    } else {
+      ready_foreign(self, gp);
+    }
   } else if (self != nullptr && self->rt == gp->rt) {
     gp->status.wake();
     noise(noise_at::readied);

@@ -97,7 +97,7 @@ class caller {
   // `cancellable`: the wait may end with wait_result::cancelled; the caller has looked at cancelled() before it queued.
   void wait(sema_bucket& b, sudog& sg, wait_reason why, bool cancellable = false) {
     g* gp = sg.gp;
-    sg.cancellable = cancellable && self_ != nullptr && may_unwind(self_);
+    sg.cancellable = cancellable;
     gp->waiting = &sg;
     ++gp->wait_seq;
     if (self_ != nullptr) [[likely]] {

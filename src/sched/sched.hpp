@@ -36,9 +36,10 @@ bool steal_step_is_good(std::uint32_t step, std::uint32_t n);
 void wakep(sched_t* rt);  // after work was submitted
 void resetspinning(m* mp);
 void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
-void handoffp(p* pp);                            // the holder cannot run goroutines any more
+void handoffp(p* pp, bool last_looks = true);    // the holder cannot run goroutines any more
 void stopm(m* mp);                               // sleeps until somebody gives this M a P
 void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is bound to
+bool start_bound(sched_t* rt, g* gp);            // gp goes on with an idle P, if there is one
 void stoplockedm(m* mp);                         // sleeps until mp's locked goroutine can go on, with a P
 void start_waiting_ms(sched_t* rt);              // those that startm has left to sysmon
 bool nobody_to_run(const sched_t* rt);           // under sched.lock: no M runs, is idle, blocks, or is being made

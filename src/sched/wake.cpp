@@ -263,7 +263,10 @@ void start_waiting_ms(sched_t* rt) {
 
 // The caller had the P and cannot run goroutines any more. An M is started for it whenever find_runnable would
 // find something.
-void handoffp(p* pp) {
+//
+// `last_looks`: if this P is the last that could look for work, an M is started that does. Whoever submits work finds the
+// P idle or sets needspinning, so nothing is lost without; it is for an M that goes out for longer than to let another in.
+void handoffp(p* pp, bool last_looks) {
   sched_t* rt = pp->rt;
   if ((rt->attention.load(relaxed) & attention_stop) != 0) [[unlikely]] {
     mutex_guard guard(rt->lock);
@@ -278,7 +281,7 @@ void handoffp(p* pp) {
   }
   // Nobody looks for work and nobody would: this P is the last that could.
   std::uint32_t none = 0;
-  if (rt->nmspinning.load(relaxed) + rt->npidle.load(relaxed) == 0 &&
+  if (last_looks && rt->nmspinning.load(relaxed) + rt->npidle.load(relaxed) == 0 &&
       rt->nmspinning.compare_exchange_strong(none, 1, seq_cst, relaxed)) {
     rt->needspinning.store(0, relaxed);
     startm(rt, pp, true);
@@ -371,6 +374,21 @@ static void hand_over(m* mp, g* gp) {
   give(other, releasep(mp), false);
 }
 
+// By whoever makes gp runnable, with sched.lock free. An M woken to look for work could only hand its P over.
+bool start_bound(sched_t* rt, g* gp) {
+  if (rt->npidle.load(relaxed) == 0) return false;
+  m* other = gp->tied;
+  p* pp = nullptr;
+  {
+    mutex_guard guard(rt->lock);
+    pp = pidleget(rt);
+    if (pp == nullptr) return false;
+    no_longer_idle(rt, other);
+  }
+  give(other, pp, false);
+  return true;
+}
+
 void startlockedm(m* mp, g* gp) {
   hand_over(mp, gp);
   stopm(mp);
@@ -398,7 +416,7 @@ void stoplockedm(m* mp) {
       hand_over(mp, next);
     } else {
       if (next != nullptr) runqput(pp, next, true);
-      handoffp(releasep(mp));
+      handoffp(releasep(mp), false);
     }
   }
   mp->blocked = true;

@@ -42,8 +42,7 @@ void waiter_gone(sudog* sg, glist&) {
   word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))).add(0 - one_waiter);
 }
 
-// Apart from the paths that do not wait: those need no frame then.
-[[gnu::noinline]] wait_result take_or_wait(word64 word) {
+[[gnu::always_inline]] inline wait_result take_or_wait(word64 word) {
   caller me;
   if (me.cancelled()) return wait_result::cancelled;
   sudog sg;
@@ -137,7 +136,8 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   give_to_waiters(word, n);
 }
 
-void wait_for_permit(word64 word) {
+// Apart from the paths that do not wait: those need no frame then.
+[[gnu::noinline]] void wait_for_permit(word64 word) {
   if (take_or_wait(word) == wait_result::cancelled) throw v0::cancelled();
 }
 

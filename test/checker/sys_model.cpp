@@ -140,6 +140,7 @@ std::size_t page_size() { return 4096; }
 int install_guards(guard_method, std::span<const range>) { return 0; }
 std::size_t mapping_limit() { return 65530; }
 
+int allowed_cpus() { return 2; }
 int cpu_count() { return 2; }
 int process_threads() { return static_cast<int>(check::count_threads(PC)); }
 std::size_t main_stack_limit() { return std::size_t{16} << 10; }

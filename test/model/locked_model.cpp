@@ -120,6 +120,26 @@ MODEL(locked_readied_from_outside, "a thread outside makes it ready, and no thre
   t.expect_over();
 }
 
+// The P that its M has just laid down is idle, on its way back to that M, or the stopper's.
+MODEL(locked_readied_against_a_stopper, "a thread outside makes it ready while the world is to stop", .preemptions = 1,
+      .timeouts = 0) {
+  town t(1);
+  countdown c(t, 1);
+  int turns = 0;
+  rt::g* locked = t.goroutine([&](rt::g* self) {
+    t.call(self);
+    return ++turns == 1 ? then::waits : c.out();
+  });
+  rt::m* a = t.m_with(0, locked);
+  town::lock(a, locked);
+  auto outside = start([&] { t.ready_when_it_waits(nullptr, locked); });
+  auto stopper = start([&] { t.stop(nullptr); });
+  t.live(a);
+  outside.join();
+  stopper.join();
+  t.expect_over();
+}
+
 MODEL(locked_in_blocking, "a locked goroutine blocks and comes back while its P is another's", .timeouts = 0) {
   town t(1);
   countdown c(t, 2);
