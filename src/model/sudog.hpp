@@ -40,9 +40,9 @@ struct sudog {
   sudog* right;
   std::uint32_t ticket;
   wait_result result = wait_result::pending;
-  bool queued = false;  // token: in a queue; changed under its lock only
+  bool queued = false;       // token: in a queue; changed under its lock only
   bool cancellable = false;  // if its goroutine may unwind (sched/cancel.hpp)
-  std::int64_t since = 0;  // when a mutex waiter began to wait
+  std::int64_t since = 0;    // when a mutex waiter began to wait
   taken_fn on_taken = nullptr;
 };
 
