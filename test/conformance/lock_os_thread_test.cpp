@@ -467,33 +467,36 @@ TEST(lock_os_thread, what_a_locked_goroutine_makes_of_its_thread_is_not_inherite
   });
 }
 
-// A plain thread that wakes goroutines may have to have a thread made for them.
+// A plain thread that wakes goroutines may have to have a thread made for them: there is only m0 when the Ps come, and it is
+// busy.
 TEST(lock_os_thread, what_a_plain_thread_is_like_is_not_inherited) {
-  for_each_case_on_a_fresh_thread({2, 4}, [](const run_case& c) {
+  for_each_case_on_a_fresh_thread({1}, [](const run_case&) {
     const thread_state before = thread_state::here();
+    const std::uint64_t m0 = test::thread_id();
     semaphore start(0);
     std::atomic<int> running{0};
     std::atomic<bool> permitted{true};
     wait_group all;
-    std::vector<test::watched> waiting(static_cast<std::size_t>(c.procs));
+    std::vector<test::watched> waiting(3);
     for (test::watched& w : waiting) {
       all.go([&] {
         w.here();
         start.acquire();
         ++running;
-        test::spin_until([&] { return running.load() == c.procs; });
+        test::spin_until([&] { return running.load() == 3; });
+        EXPECT_NE(m0, test::thread_id());
         expect_unspoiled(before);
       });
-    }
-    for (const test::watched& w : waiting) {
       test::yield_until([&] { return w.waits(); });
     }
+    gomaxprocs(4);
     std::thread outside([&] {
       permitted = spoil_thread();
-      start.release(c.procs);
+      start.release(3);
     });
+    test::spin_until([&] { return running.load() == 3; });
+    outside.join();
     all.wait();
-    blocking([&] { outside.join(); });
     if (!permitted.load()) GTEST_SKIP() << "unshare(CLONE_FS) or sched_setaffinity is not permitted here";
   });
 }
