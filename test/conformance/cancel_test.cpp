@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <fstream>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -51,16 +52,28 @@ struct counts_its_end {
   ~counts_its_end() { ++n; }
 };
 
-// The caller's goroutine is in a `sleep`, or is about to begin it: it has no P.
+// The caller's goroutine is in a `sleep`: it has no P, and its thread sleeps in the kernel.
 class sleeping {
  public:
-  void here() { gp_ = rt::getg(); }
+  void here() {
+    tid_ = test::thread_id();
+    gp_ = rt::getg();
+  }
   bool now() const {
     const rt::g* gp = gp_.load();
-    return gp != nullptr && gp->status.get() == rt::status::detached;
+    return gp != nullptr && gp->status.get() == rt::status::detached && thread_sleeps();
   }
 
  private:
+  bool thread_sleeps() const {
+    std::ifstream file("/proc/self/task/" + std::to_string(tid_.load()) + "/stat");
+    std::string stat;
+    std::getline(file, stat);
+    const std::size_t end = stat.rfind(')');  // of the name
+    return end != std::string::npos && stat.compare(end, 3, ") S") == 0;
+  }
+
+  std::atomic<std::uint64_t> tid_{0};
   std::atomic<const rt::g*> gp_{nullptr};
 };
 

@@ -229,20 +229,15 @@ int embedded_alone() {
   return woken();
 }
 
-// After main's end those that wait are cancelled; one that forbids it is awaited, and given what it waits for.
+// After main's end those that wait are cancelled; one that forbids it is awaited, whoever may come.
 int after_main() {
   static weft::semaphore s(0);
-  weft::go([] {
+  weft::go(weft::attrs{.name = "left"}, [] {
     const weft::no_cancel to_the_end;
-    s.acquire();
-    std::puts("given");
+    wait_for_ever(s);
   });
   weft::yield();
-  weft::go([] {
-    weft::blocking([] { std::this_thread::sleep_for(300ms); });
-    s.release();
-  });
-  return 0;
+  return 5;
 }
 
 }  // namespace
@@ -279,6 +274,11 @@ int main(int argc, char** argv) {
     weft::options o;
     o.deadlock = weft::options::off;
     return weft::run(o, main_alone);
+  }
+  if (name == "embedded_beside_off") {
+    weft::options o;
+    o.deadlock = weft::options::off;
+    return weft::run(o, with_runtime);
   }
   for (const auto& each : on_goroutine) {
     if (name == each.name) return weft::run(each.f);

@@ -144,13 +144,20 @@ TEST_P(Deadlock, NotBesideAForeignThread) { expect_woken(run("by_thread")); }
 
 TEST_P(Deadlock, NotBesideAnotherRuntimeThatRuns) { expect_woken(run("by_runtime")); }
 
-TEST_P(Deadlock, NotOfAnEmbeddedRuntime) { expect_woken(run("embedded_alone")); }
+TEST_P(Deadlock, NotOfAnEmbeddedRuntime) {
+  expect_woken(run("embedded_alone"));
+  // No thread but ours, and nobody else who would report it.
+  const ending e = run("embedded_beside_off", {}, 1);
+  EXPECT_TRUE(e.timed_out) << testing::PrintToString(e);
+  EXPECT_EQ(e.err, "");
+}
 
 TEST_P(Deadlock, NotAfterMainsEnd) {
-  const ending e = run("after_main");
-  EXPECT_EQ(e.status, 0) << testing::PrintToString(e);
-  EXPECT_EQ(e.out, "given\n");
-  EXPECT_EQ(e.err, "");
+  const ending e = run("after_main", {"WEFT_SHUTDOWN_TIMEOUT=500ms"});
+  EXPECT_EQ(e.status, 5) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, AllOf(StartsWith("weft: 1 goroutine has not ended "), HasSubstr("\"left\""),
+                           Not(HasSubstr("fatal error"))))
+      << testing::PrintToString(e);
 }
 
 TEST_P(Deadlock, NotWhenItIsOff) {
