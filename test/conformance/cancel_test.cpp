@@ -35,6 +35,7 @@ void when_main_has_returned(Body body, After after) {
       State s;
       options o;
       o.procs = procs;
+      o.shutdown_timeout = 1h;  // the watchdog is to end a hang: patience would, with status 0
       const test::snapshot before = test::take_snapshot();
       test::set_watchdog(60);
       weft::run(o, [&] { body(s); });

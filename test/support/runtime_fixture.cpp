@@ -1,5 +1,6 @@
 #include "support/runtime_fixture.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -89,6 +90,8 @@ void for_one_case(const run_case& c, const std::function<void(const run_case&)>&
     debug_variable debug(c.seed, o.knobs);
     options runtime = o.runtime;
     runtime.procs = c.procs;
+    // The watchdog is to see a goroutine that does not end. Patience would end the process first, with status 0.
+    if (runtime.shutdown_timeout == options{}.shutdown_timeout) runtime.shutdown_timeout = std::chrono::hours(1);
     try {
       weft::run(runtime, [&] {
         body(c);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <thread>
 
 #include "arch/getg.hpp"
@@ -25,6 +26,7 @@ void with_procs(int procs, F f) {
   weft::test::set_watchdog(60);
   weft::options o;
   o.procs = procs;
+  o.shutdown_timeout = std::chrono::hours(1);  // the watchdog is to end a hang: patience would, with status 0
   weft::run(o, f);
   weft::test::clear_watchdog();
   EXPECT_EQ("", weft::test::leaked_since(before));
