@@ -21,7 +21,6 @@ namespace small_runtime {
 // Runs f as main with so many Ps, in a process without WEFT_ variables; afterwards nothing of it is left behind.
 template <class F>
 void with_procs(int procs, F f) {
-  std::thread([] {}).join();  // ThreadSanitizer has a thread of its own from the first one on: no leak
   const weft::test::snapshot before = weft::test::take_snapshot();
   weft::test::set_watchdog(60);
   weft::options o;
