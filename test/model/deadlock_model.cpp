@@ -67,7 +67,7 @@ MODEL(deadlock_beside_blocking, "a goroutine that has been locked and found earl
 }
 
 MODEL(deadlock_beside_a_thread_that_ends, "a thread outside makes the last one ready and ends, between the two looks",
-      .preemptions = 2, .timeouts = 0) {
+      .preemptions = 1, .timeouts = 0) {
   town t(1);
   watched(t);
   int turns = 0;

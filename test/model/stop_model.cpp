@@ -239,4 +239,29 @@ MODEL(stop_without_membarrier, "without membarrier the question stays, and is me
   t.expect_over();
 }
 
+MODEL(stop_without_membarrier_in_a_loop,
+      "the goroutine does nothing but call until the world has been stopped: it is stopped at the door",
+      .preemptions = 1, .timeouts = 0) {
+  town t(1);
+  rt::the_process.membarrier.store(2, rt::relaxed);
+  rt::atomic<std::uint32_t> stopped{0};
+  rt::g* gp = t.goroutine([&](rt::g* self) {
+    while (stopped.load(rt::acquire) == 0) {
+      t.call(self);
+      rt::os::pause();
+    }
+    t.main_returns();
+    return then::ends;
+  });
+  rt::m* mp = t.m_with(0, gp);
+  auto stopper = [&] {
+    expect(t.stop(nullptr), "the goroutine waits for it");
+    stopped.store(1, rt::release);
+  };
+  auto a = start(stopper);
+  t.live(mp);
+  a.join();
+  t.expect_over();
+}
+
 }  // namespace
