@@ -65,6 +65,15 @@ FIGURES = [
     Figure("  acquire + release, free", None, "ns", "semaphore_free", 100, 10_000),
     Figure("mutex lock + unlock, free", None, "ns", "mutex_free", 100, 10_000),
     Figure("wait_group add + done", None, "ns", "wait_group_add_done", 100, 10_000),
+    Figure("hand-over between two locked goroutines", 3000, "ns", "locked_ping_pong", 50, 200, cpu=False),
+    Figure("  with 2 Ps", 3000, "ns", "locked_ping_pong", 50, 200, 2, cpu=False),
+    Figure("gomaxprocs, nobody else runs", 200_000, "ns", "gomaxprocs", 50, 20, cpu=False),
+    Figure("  from 2 Ps to 3 and back", 200_000, "ns", "gomaxprocs", 50, 20, 2, cpu=False),
+    Figure("on_big_stack, the call and nothing in it", 20, "ns", "on_big_stack", 100, 1000, go=False),
+    Figure("class runtime, start + shutdown, 1 P", 100_000, "ns", "runtime_start_stop", 50, 5, go=False, cpu=False),
+    Figure("  run from a plain thread", 50_000, "ns", "runtime_run", 50, 100, go=False, cpu=False),
+    Figure("  submit + get, 1000 at once", 1000, "ns", "runtime_submit", 50, 1000, go=False, cpu=False),
+    Figure("cancellation of 100,000 that wait, each", 3000, "ns", "cancel", 1, 100_000, go=False),
     Figure("a run of an exploration, 5 goroutines", 20_000, "ns", "explore", 100, 200, go=False),
 ]
 DOOR = Figure("enter + leave", 6, "instr")
