@@ -121,26 +121,38 @@ def threads_of(pid):
     return threads
 
 
+def idle_program(probe, ps):
+    """One that is at rest: thieves have gone to sleep, and the watching thread has looked for a deadlock after 10 ms, 100 ms
+    and a second; its next look is in 10 s, when threads that nobody has needed end, too."""
+    program = subprocess.Popen([probe, "idle", "1", "1", str(ps)], stdout=subprocess.PIPE, text=True)
+    program.stdout.readline()
+    time.sleep(2)
+    return program
+
+
 def measure_idle(probe, ps, calls, cpu, seconds=5):
-    """First watched from the outside, through /proc, which disturbs nothing; then by strace, which counts."""
-    with subprocess.Popen([probe, "idle", "1", "1", str(ps)], stdout=subprocess.PIPE, text=True) as program:
+    """First watched from the outside, through /proc, which disturbs nothing; then, another one, by strace, which counts."""
+    with idle_program(probe, ps) as program:
         try:
-            program.stdout.readline()
-            time.sleep(0.5)  # spinning thieves go to sleep
             before = threads_of(program.pid)
             time.sleep(seconds)
             after = threads_of(program.pid)
             cpu.take(sum(after[t][0] - before.get(t, (0, 0))[0] for t in after) / 1000)
             if after.keys() != before.keys() or any(after[t][1] != before[t][1] for t in after):
                 print(f"idle with {ps} P: threads were switched in or came and went: {before} {after}")
-            if shutil.which("strace") is None:
-                return "strace (idle: system calls)"
+        finally:
+            program.kill()
+    if shutil.which("strace") is None:
+        return "strace (idle: system calls)"
+    with idle_program(probe, ps) as program:
+        try:
+            threads = len(threads_of(program.pid))
             strace = subprocess.Popen(["strace", "-f", "-qq", "-p", str(program.pid)], stderr=subprocess.PIPE, text=True)
             time.sleep(seconds)
             strace.send_signal(signal.SIGINT)
             _, seen = strace.communicate()
             # Attaching interrupts what each thread sleeps in, and it is resumed: one line for each, which is ours.
-            calls.take(max(0, len(seen.splitlines()) - len(after)))
+            calls.take(max(0, len(seen.splitlines()) - threads))
         finally:
             program.kill()
     return None
