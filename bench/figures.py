@@ -65,6 +65,15 @@ FIGURES = [
     Figure("  acquire + release, free", None, "ns", "semaphore_free", 100, 10_000),
     Figure("mutex lock + unlock, free", None, "ns", "mutex_free", 100, 10_000),
     Figure("wait_group add + done", None, "ns", "wait_group_add_done", 100, 10_000),
+    Figure("hand-over between two locked goroutines", 3000, "ns", "locked_ping_pong", 50, 200, cpu=False),
+    Figure("  with 2 Ps", 3000, "ns", "locked_ping_pong", 50, 200, 2, cpu=False),
+    Figure("gomaxprocs, nobody else runs", 200_000, "ns", "gomaxprocs", 50, 20, cpu=False),
+    Figure("  from 2 Ps to 3 and back", 200_000, "ns", "gomaxprocs", 50, 20, 2, cpu=False),
+    Figure("on_big_stack, the call and nothing in it", 20, "ns", "on_big_stack", 100, 1000, go=False),
+    Figure("class runtime, start + shutdown, 1 P", 100_000, "ns", "runtime_start_stop", 50, 5, go=False, cpu=False),
+    Figure("  run from a plain thread", 50_000, "ns", "runtime_run", 50, 100, go=False, cpu=False),
+    Figure("  submit + get, 1000 at once", 1000, "ns", "runtime_submit", 50, 1000, go=False, cpu=False),
+    Figure("cancellation of 100,000 that wait, each", 3000, "ns", "cancel", 1, 100_000, go=False),
     Figure("a run of an exploration, 5 goroutines", 20_000, "ns", "explore", 100, 200, go=False),
 ]
 DOOR = Figure("enter + leave", 6, "instr")
@@ -112,26 +121,38 @@ def threads_of(pid):
     return threads
 
 
+def idle_program(probe, ps):
+    """One that is at rest: thieves have gone to sleep, and the watching thread has looked for a deadlock after 10 ms, 100 ms
+    and a second; its next look is in 10 s, when threads that nobody has needed end, too."""
+    program = subprocess.Popen([probe, "idle", "1", "1", str(ps)], stdout=subprocess.PIPE, text=True)
+    program.stdout.readline()
+    time.sleep(2)
+    return program
+
+
 def measure_idle(probe, ps, calls, cpu, seconds=5):
-    """First watched from the outside, through /proc, which disturbs nothing; then by strace, which counts."""
-    with subprocess.Popen([probe, "idle", "1", "1", str(ps)], stdout=subprocess.PIPE, text=True) as program:
+    """First watched from the outside, through /proc, which disturbs nothing; then, another one, by strace, which counts."""
+    with idle_program(probe, ps) as program:
         try:
-            program.stdout.readline()
-            time.sleep(0.5)  # spinning thieves go to sleep
             before = threads_of(program.pid)
             time.sleep(seconds)
             after = threads_of(program.pid)
             cpu.take(sum(after[t][0] - before.get(t, (0, 0))[0] for t in after) / 1000)
             if after.keys() != before.keys() or any(after[t][1] != before[t][1] for t in after):
                 print(f"idle with {ps} P: threads were switched in or came and went: {before} {after}")
-            if shutil.which("strace") is None:
-                return "strace (idle: system calls)"
+        finally:
+            program.kill()
+    if shutil.which("strace") is None:
+        return "strace (idle: system calls)"
+    with idle_program(probe, ps) as program:
+        try:
+            threads = len(threads_of(program.pid))
             strace = subprocess.Popen(["strace", "-f", "-qq", "-p", str(program.pid)], stderr=subprocess.PIPE, text=True)
             time.sleep(seconds)
             strace.send_signal(signal.SIGINT)
             _, seen = strace.communicate()
             # Attaching interrupts what each thread sleeps in, and it is resumed: one line for each, which is ours.
-            calls.take(max(0, len(seen.splitlines()) - len(after)))
+            calls.take(max(0, len(seen.splitlines()) - threads))
         finally:
             program.kill()
     return None

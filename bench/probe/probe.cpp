@@ -22,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <future>
+#include <thread>
 #include <vector>
 
 #include "probe/door.hpp"
@@ -276,8 +277,9 @@ void parked_bytes(int, std::uint64_t n) {
   park_all(n, [&] { seen.wall.push_back((resident_bytes() - before) / static_cast<double>(n)); });
 }
 
-// Waits for ever. For those who watch what an idle runtime does.
+// Waits for ever. For those who watch what an idle runtime does. A plain thread could end it, or it would be a deadlock.
 void idle(int, std::uint64_t) {
+  std::thread([] { ::pause(); }).detach();
   weft::semaphore never(0);
   weft::go([] {});  // with two Ps this starts a second thread, which then has nothing to do
   std::puts("idle");

@@ -73,11 +73,7 @@ MODEL(cancel_by_a_goroutine, "main cancels the others: it stops the world with i
   expect(w.how == wait_result::cancelled, "nobody else could have taken it");
 }
 
-MODEL(cancel_leaves_who_must_not, "a wait that is not cancellable stays, and its releaser ends it", .preemptions = 2,
-      .timeouts = 0) {
-  town t(1);
-  waiter w(t);
-  t.parks_for_good(w.gp);
+void ended_by_its_releaser_only(town& t, waiter& w) {
   rt::m* mp = t.m_with(0, w.gp);
   auto end = start([&] {
     t.end_from_outside();
@@ -88,6 +84,30 @@ MODEL(cancel_leaves_who_must_not, "a wait that is not cancellable stays, and its
   end.join();
   t.expect_over();
   expect(w.how == wait_result::woken, "only its releaser may take it");
+}
+
+MODEL(cancel_leaves_who_must_not, "a wait that is not cancellable stays, and its releaser ends it", .preemptions = 2,
+      .timeouts = 0) {
+  town t(1);
+  waiter w(t);
+  t.parks_for_good(w.gp);
+  ended_by_its_releaser_only(t, w);
+}
+
+MODEL(cancel_leaves_a_no_cancel_scope, "so does the wait of a goroutine in a no_cancel scope", .preemptions = 1,
+      .timeouts = 0) {
+  town t(1);
+  waiter w(t);
+  w.gp->flags |= rt::g_no_cancel;
+  ended_by_its_releaser_only(t, w);
+}
+
+MODEL(cancel_leaves_who_unwinds, "and of one through whose frames an exception is on its way", .preemptions = 1,
+      .timeouts = 0) {
+  town t(1);
+  waiter w(t);
+  w.gp->eh.uncaught = 1;
+  ended_by_its_releaser_only(t, w);
 }
 
 }  // namespace

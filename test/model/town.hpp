@@ -251,7 +251,7 @@ class town {
     rt::sema_bucket& b = rt::the_process.semas.bucket(&sg);
     b.lock.lock();
     const bool cancellable = for_good_ != gp;
-    if (cancellable && rt::is_cancelled(gp)) {
+    if (cancellable && rt::is_cancelled(gp) && rt::may_be_unwound(gp)) {
       b.lock.unlock();
       sg.result = rt::wait_result::cancelled;
       gp->status.set(rt::status::running, rt::status::runnable);

@@ -263,7 +263,12 @@ void work(field& f, test::random_source& r, int n, int depth) {
             f, [](auto&& g) { go(std::forward<decltype(g)>(g)); }, [] {});
         break;
       case 7:
-        if (r.one_in(4)) change_procs(r);
+        if (r.one_in(4)) {
+          change_procs(r);
+        } else {
+          // No call of the runtime: whoever stops the world takes its P.
+          for (std::uint32_t d = r.below(10'000); d > 0; --d) rt::os::pause();
+        }
         break;
       case 8: {
         const token mine(f);
