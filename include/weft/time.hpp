@@ -34,6 +34,7 @@ struct clock {
 };
 
 /// Waits at least that long; not at all for zero or less.
+///   Throws    weft::cancelled, when it has to wait: a cancellation point, also of a sleep that has begun.
 ///   Blocks    the goroutine, or the plain thread. Today each goroutine that sleeps keeps a thread of its own, as in
 ///             weft::blocking, because there are no timers yet; its P is free meanwhile. In an exploration it costs no
 ///             time at all. Go: time.Sleep.
