@@ -11,7 +11,7 @@ inline namespace v0 {
 /// What happens to the other goroutines when the main goroutine returns.
 enum class main_return {
   cancel,  ///< they are cancelled, and run() returns when the last one has ended
-  exit,    ///< the process ends at once with main's value, as in Go
+  exit,    ///< the process ends at once with main's value, as in Go; if main threw, as with cancel
 };
 
 /// An option that is on or off.

@@ -29,6 +29,7 @@ class semaphore {
   semaphore& operator=(const semaphore&) = delete;
 
   /// Takes a permit; blocks the goroutine (or plain thread) until there is one.
+  ///   Throws    weft::cancelled, when it has to wait: a cancellation point.
   ///   Orders    everything before the release() that gave the permit happens before this returns.
   void acquire() {
     if (!detail::door_open()) [[likely]] {

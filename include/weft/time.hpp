@@ -34,6 +34,7 @@ struct clock {
 };
 
 /// Waits at least that long; not at all for zero or less.
+///   Throws    weft::cancelled, when it has to wait: a cancellation point, also of a sleep that has begun.
 ///   Blocks    the goroutine, or the plain thread. Today each goroutine that sleeps keeps a thread of its own, as in
 ///             weft::blocking, because there are no timers yet; its P is free meanwhile. In an exploration it costs no
 ///             time at all. Go: time.Sleep.
@@ -52,7 +53,9 @@ void sleep_for(const std::chrono::duration<Rep, Period>& d) {
 /// Sleeps for what is left until then, by that clock at the call.
 template <class Clock, class Duration>
 void sleep_until(const std::chrono::time_point<Clock, Duration>& t) {
-  detail::sleep_ns(detail::to_ns(t - Clock::now()));
+  // In long double, which holds each of both exactly: the difference of two time points may be more than their type holds.
+  using wide = std::chrono::duration<long double>;
+  detail::sleep_ns(detail::to_ns(wide(t.time_since_epoch()) - wide(Clock::now().time_since_epoch())));
 }
 
 }  // namespace this_goroutine

@@ -31,7 +31,8 @@ class wait_group {
 
   /// Blocks the goroutine (or plain thread) until the counter is zero.
   ///   Orders    every done() happens before this returns.
-  ///   Throws    wait_group_misuse when the group is used again before this wait has returned.
+  ///   Throws    wait_group_misuse when the group is used again before this wait has returned; weft::cancelled, when it
+  ///             has to wait: a cancellation point.
   void wait() { detail::wait_group_wait(&word_); }
 
   /// add(1), then a goroutine that calls f and then done(), also when f is left by unwinding.

@@ -29,6 +29,7 @@ constexpr std::int64_t round_ns = 10 * ms;
 constexpr std::uint32_t rounds_awake = 5;       // after the last P went idle
 constexpr std::int64_t join_again_ns = 1 * ms;  // a thread that has said goodbye is about to be gone
 constexpr std::int64_t procs_period_ns = 1000 * ms;
+constexpr std::int64_t seldom_ns = 60'000 * ms;
 constexpr std::int64_t awaited_after_ns = 1000 * ms;
 constexpr std::int64_t hopeless_after_ns = 3000 * ms;
 
@@ -148,7 +149,7 @@ class watch {
   }
 
   // Somebody outside may end without having woken anybody, and nobody tells us: looked at again, ever more seldom, after
-  // 10 ms, 100 ms, 1 s, 10 s.
+  // 10 ms, 100 ms, 1 s, 10 s, then each minute.
   void look_whether_for_ever() {
     if (now_ >= deadlock_due_) {
       switch (look_for_deadlock()) {
@@ -157,7 +158,7 @@ class watch {
         case outlook::runs:
         case outlook::outside:
           deadlock_due_ = now_ + deadlock_pause_;
-          deadlock_pause_ = std::min(deadlock_pause_ * 10, 1000 * procs_period_ns);
+          deadlock_pause_ = std::min(deadlock_pause_ * 10, seldom_ns);
           break;
       }
     }

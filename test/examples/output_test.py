@@ -73,6 +73,29 @@ class Panic(Example):
                 self.assertRegex(report, re.compile(r"created\b.*\bmain\b", re.DOTALL))
 
 
+class Embed(Example):
+    def test_prints_in_order(self):
+        for procs in "1", "2", "4":
+            with self.subTest(procs=procs):
+                self.check(support.run("embed", env=support.environment(WEFT_PROCS=procs)), support.expected("embed"))
+
+
+class LockedThread(Example):
+    def test_nobody_else_has_the_threads_state(self):
+        for procs in "1", "2", "4":
+            with self.subTest(procs=procs):
+                result = support.run("locked_thread", env=support.environment(WEFT_PROCS=procs))
+                self.check(result, support.expected("locked_thread"))
+
+
+class Shutdown(Example):
+    def test_unwinds_and_cleans_up(self):
+        for procs in "1", "2", "4":
+            with self.subTest(procs=procs):
+                result = support.run("shutdown", env=support.environment(WEFT_PROCS=procs))
+                self.check(result, support.expected("shutdown"))
+
+
 class DeterministicTest(Example):
     def test_finds_the_same_every_time(self):
         for _ in range(2):
