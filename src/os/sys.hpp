@@ -67,6 +67,9 @@ void* exception_globals();
 // Process facts.
 int allowed_cpus();  // by affinity alone: one system call
 int cpu_count();  // CPUs that the calling thread, and with it the process, may use: affinity and cgroup quota, as Go 1.25
+// A child that is forked on a thread of which ours() is true gets the mask of signals that the calling thread has now:
+// those of the runtime block the program's signals, and a program that is started there must not.
+void fork_handler_install(bool (*ours)());
 int process_threads();           // of the whole process; -1 when /proc does not say
 std::size_t main_stack_limit();  // RLIMIT_STACK; SIZE_MAX if unlimited
 std::uint64_t random_seed();

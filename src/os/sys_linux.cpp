@@ -366,6 +366,24 @@ int cpu_count() {
   return quota != 0 && quota < cpus ? quota : cpus;
 }
 
+namespace {
+
+sigset_t mask_of_children;
+constinit atomic<bool (*)()> on_our_thread{nullptr};
+
+void in_child() {
+  const auto ours = on_our_thread.load(acquire);  // order: os.fork
+  if (ours != nullptr && ours()) ::pthread_sigmask(SIG_SETMASK, &mask_of_children, nullptr);
+}
+
+}  // namespace
+
+void fork_handler_install(bool (*ours)()) {
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_of_children);
+  on_our_thread.store(ours, release);  // order: os.fork
+  ::pthread_atfork(nullptr, nullptr, in_child);
+}
+
 int process_threads() {
   char text[1024];
   const long fd = system_call(SYS_openat, AT_FDCWD, as_argument("/proc/self/stat"), O_RDONLY | O_CLOEXEC, 0);

@@ -88,6 +88,10 @@ void boot_process(const knobs& k) {
   }
   the_process.stacks.init(static_cast<os::guard_method>(k.guard));
   os::fault_handler_install(on_fault);
+  os::fork_handler_install([] {
+    const g* gp = getg();
+    return gp != nullptr && gp->m != nullptr && !gp->m->callers;
+  });
   set_fatal_dump(wires.fatal_dump);
   previous_terminate.store(std::set_terminate(on_terminate), release);
   // Cheap while the process has one thread, and 11 ms afterwards (LIMITS 5): once, and at the first runtime.

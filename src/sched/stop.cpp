@@ -136,7 +136,12 @@ bool stop_at_door(g* gp, m* mp, bool asked) {
 }
 
 bool stop_world(sched_t* rt, bool watching) {
-  rt->world_lock.lock();
+  // The stopper there is may wait for a P that is on its way to an M which sysmon has to start: sysmon does not wait.
+  if (!watching) {
+    rt->world_lock.lock();
+  } else if (!rt->world_lock.try_lock()) {
+    return false;
+  }
   rt->lock.lock();
   if (ended(rt)) {
     rt->lock.unlock();
@@ -246,8 +251,9 @@ stopped_world::~stopped_world() {
 
 std::uint32_t set_procs(sched_t* rt, g* self, std::uint32_t n, bool by_hand) {
   stopped_world stopped(rt, self, !by_hand);  // sysmon, when it is not by hand
+  if (!stopped) return 0;
   const std::uint32_t old = procs(rt);
-  if (!stopped || (!by_hand && rt->custom_procs)) return old;
+  if (!by_hand && rt->custom_procs) return old;
   if (by_hand) rt->custom_procs = true;
   if (n != old) procresize(rt, n);
   return old;

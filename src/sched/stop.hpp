@@ -25,7 +25,8 @@
 namespace weft::rt {
 
 // False: the runtime has ended, and nothing is stopped. Else the caller holds world_lock until start_world.
-// `watching`: the caller is sysmon, for whom Ms may wait that it has to start, with their Ps.
+// `watching`: the caller is sysmon, for whom Ms may wait that it has to start, with their Ps. Then false also when somebody
+// else stops the world just now: it comes again.
 [[nodiscard]] bool stop_world(sched_t* rt, bool watching = false);
 // While the world is stopped: that many Ps from now on.
 void procresize(sched_t* rt, std::uint32_t n);
@@ -39,7 +40,8 @@ bool stop_here(m* mp);
 // At the door: as stop_here; the goroutine is detached then.
 bool stop_at_door(g* gp, m* mp, bool asked);
 
-// A goroutine or a plain thread that changes the number of Ps. n within bounds. Returns what it was.
+// A goroutine, or sysmon (not by hand), that changes the number of Ps. n within bounds. Returns what it was; 0: the world
+// could not be stopped.
 std::uint32_t set_procs(sched_t* rt, g* self, std::uint32_t n, bool by_hand);
 
 // The world of a goroutine's runtime, or of another, stopped for a scope.

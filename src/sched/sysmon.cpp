@@ -77,10 +77,9 @@ class watch {
     }
     const auto n = std::min(static_cast<std::uint32_t>(os::cpu_count()), rt_->procs_room);
     if (n == rt_->procs_limit) return;
-    rt_->procs_limit = n;
     // The runtime must not end meanwhile; if it has, nothing is stopped.
     rt_->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
-    set_procs(rt_, nullptr, n, false);
+    if (set_procs(rt_, nullptr, n, false) != 0) rt_->procs_limit = n;
     leave(rt_->foreign);  // order: rt.foreign
   }
 

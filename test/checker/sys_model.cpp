@@ -142,6 +142,7 @@ std::size_t mapping_limit() { return 65530; }
 
 int allowed_cpus() { return 2; }
 int cpu_count() { return 2; }
+void fork_handler_install(bool (*)()) {}
 int process_threads() { return static_cast<int>(check::count_threads(PC)); }
 std::size_t main_stack_limit() { return std::size_t{16} << 10; }
 std::uint64_t random_seed() { return 1; }

@@ -2,6 +2,8 @@
 // ThreadExhaustion, and what its M count promises.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -131,6 +133,35 @@ TEST(threads, work_that_comes_while_threads_end_is_done) {
         EXPECT_EQ(done.load(), expected);
       },
       o);
+}
+
+// The runtime's threads block the program's signals; a program that is started there must be one that can be ended.
+TEST(threads, a_child_forked_on_one_of_them_takes_the_programs_signals) {
+  sigset_t mine;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mine);
+  ASSERT_EQ(0, sigismember(&mine, SIGTERM));
+  options o;
+  o.procs = 2;
+  weft::run(o, [] {
+    wait_group done;
+    done.go([] {
+      sigset_t here;
+      ::pthread_sigmask(SIG_SETMASK, nullptr, &here);
+      const bool blocked_here = sigismember(&here, SIGTERM) == 1;
+      const pid_t child = ::fork();
+      if (child == 0) {
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &here);
+        ::_exit(sigismember(&here, SIGTERM));
+      }
+      int status = -1;
+      ::waitpid(child, &status, 0);
+      EXPECT_TRUE(blocked_here);
+      EXPECT_EQ(0, status);
+    });
+    // Keeps run's own thread, so that the goroutine is on another.
+    blocking([] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); });
+    done.wait();
+  });
 }
 
 // Go's ThreadExhaustion: a limit of ten, and twenty goroutines that keep their threads.
