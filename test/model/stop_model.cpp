@@ -62,6 +62,19 @@ MODEL(stop_against_find, "the M is in the scheduler, with one goroutine picked a
   t.expect_over();
 }
 
+MODEL(stop_against_laying_down, "the M finds nothing and lays its P down while the world is to stop", .timeouts = 0) {
+  town t(1);
+  rt::m* mp = t.m_with(0);
+  auto stopper = [&] {
+    expect(t.stop(nullptr), "nobody else ends the runtime");
+    t.end_from_outside();
+  };
+  auto a = start(stopper);
+  t.live(mp);
+  a.join();
+  t.expect_over();
+}
+
 MODEL(stop_against_blocking, "its P is given away for a blocking call: to nobody, while somebody stops the world",
       .preemptions = 2, .timeouts = 0) {
   town t(1);
