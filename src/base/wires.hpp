@@ -17,9 +17,9 @@ struct upward_wires {
   // All goroutines of the process are asleep, and nobody else could wake one: prints "fatal error: <text>", and every
   // goroutine with what it waits for. Returns; the caller ends the process with status 2.
   void (*deadlock)(const char* text);
-  // Goroutines of rt are still there `ns` after main has returned: one line that names some; with stacks, `ns` after
-  // they were cancelled: all of them. Returns, and the process goes on. Not while holding a lock that a thread which
-  // reports its death may want: reports wait for each other.
+  // Goroutines of rt are still there `ns` after main has returned, or shutdown has begun: one line that names some; with
+  // stacks, `ns` after they were cancelled: all of them. Returns, and the process goes on. Not while holding a lock that
+  // a thread which reports its death may want: reports wait for each other.
   void (*awaited)(const sched_t* rt, std::int64_t ns, bool with_stacks);
   // The thread of gp ends by pthread_exit or cancellation, with gp on it. Returns; the caller aborts.
   void (*thread_ended)(const g* gp);

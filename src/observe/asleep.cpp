@@ -52,6 +52,9 @@ std::string seconds(std::int64_t ns) {
 
 std::string goroutines(std::uint64_t n) { return std::to_string(n) + (n == 1 ? " goroutine" : " goroutines"); }
 
+// What the time is counted from.
+const char* since(const sched_t* rt) { return rt->embedded ? "shutdown began" : "main has returned"; }
+
 struct counted {
   const goroutine_list* list = nullptr;
   std::size_t n = 0;
@@ -81,8 +84,8 @@ bool print_awaited(void* arg) {
     return print_all(arg);
   }
   if (c.n > most_in_line) c.named += ", and " + std::to_string(c.n - most_in_line) + " more";
-  write_stderr("weft: main has returned " + seconds(a.ns) + " ago; waiting for " + goroutines(c.n) + ": " + c.named +
-               '\n');
+  write_stderr(std::string("weft: ") + since(a.list.rt) + ' ' + seconds(a.ns) + " ago; waiting for " + goroutines(c.n) +
+               ": " + c.named + '\n');
   return true;
 }
 
@@ -111,7 +114,7 @@ void report_awaited(const sched_t* rt, std::int64_t ns, bool with_stacks) {
     const auto ms = static_cast<std::uint64_t>(ns / 1'000'000);
     line text;
     text.text("weft: goroutines that have not ended ").number(ms).text(" ms after ");
-    text.text(with_stacks ? "they were cancelled: " : "main has returned: ").number(goroutines_alive(rt));
+    text.text(with_stacks ? "they were cancelled" : since(rt)).text(": ").number(goroutines_alive(rt));
     text.text("; the process that lists them could not be started, or did not finish\n").flush_sig();
   }
   free_progress(a.progress);

@@ -216,11 +216,11 @@ namespace detail {
 
 void throw_go_of_nil() { throw error("go of nil func value"); }
 
-void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size) {
+[[gnu::always_inline]] static inline void newproc_at(const entry_ops* ops, void* from, text name,
+                                                     std::size_t stack_size, const void* pc) {
   using namespace weft::rt;
   g* me = getg();
   if (me == nullptr) throw error("weft::go called outside a runtime: start one with weft::run");
-  const void* pc = __builtin_return_address(0);
   const std::uint8_t stack_class =
       stack_size == default_stack ? me->rt->default_stack_class : checked_stack_class(stack_size);
   char* copy = copy_name(name);
@@ -262,6 +262,14 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
   }
   std::free(copy);
   throw std::bad_alloc();
+}
+
+void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size) {
+  newproc_at(ops, from, name, stack_size, __builtin_return_address(0));
+}
+
+void newproc_inside(const entry_ops* ops, void* from, text name, std::size_t stack_size, const void* pc) {
+  newproc_at(ops, from, name, stack_size, pc);
 }
 
 }  // namespace detail

@@ -84,6 +84,14 @@ TEST_P(MainEnd, ShutdownAbortsAfterTheReport) {
   EXPECT_THAT(e.err, HasSubstr("\"stubborn\"")) << testing::PrintToString(e);
 }
 
+TEST_P(MainEnd, ShutdownSaysWhoIsAwaited) {
+  const ending e = run("shutdown", {"WEFT_SHUTDOWN_TIMEOUT=1200ms"});
+  EXPECT_EQ(e.signal, SIGABRT) << testing::PrintToString(e);
+  EXPECT_THAT(e.err, ContainsRegex("^weft: shutdown began 1[.0-9]* s ago; waiting for 1 goroutine: [0-9]+ \"stubborn\" "
+                                   "\\(semacquire\\)\n"))
+      << testing::PrintToString(e);
+}
+
 TEST_P(MainEnd, ExitEndsTheProcessWithMain) {
   const ending e = run("exit_with_main", {"WEFT_ON_MAIN_RETURN=exit"});
   EXPECT_EQ(e.status, 5) << testing::PrintToString(e);

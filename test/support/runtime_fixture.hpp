@@ -39,7 +39,9 @@ struct run_options {
   int goroutines_at_end = 1;
   // Called on main after that was checked: ends the goroutines that were expected to be still there.
   std::function<void()> afterwards = {};
-  options runtime = {};    // procs is overwritten
+  options runtime = {};  // procs is overwritten
+  // False: what the C library keeps (stacks and arenas of ended threads) depends on how many threads there were at once.
+  bool memory_settles = true;
   std::string knobs = {};  // more of WEFT_DEBUG, beside the seed
 };
 
