@@ -265,7 +265,8 @@ void start_waiting_ms(sched_t* rt) {
 // find something.
 //
 // `last_looks`: if this P is the last that could look for work, an M is started that does. Whoever submits work finds the
-// P idle or sets needspinning, so nothing is lost without; it is for an M that goes out for longer than to let another in.
+// P idle or sets needspinning, so nothing is lost without (test/spin/dance.pml, NO_LAST_HANDOFF); it is for an M that
+// goes out for longer than to let another in.
 void handoffp(p* pp, bool last_looks) {
   sched_t* rt = pp->rt;
   if ((rt->attention.load(relaxed) & attention_stop) != 0) [[unlikely]] {
