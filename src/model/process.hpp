@@ -46,7 +46,8 @@ struct process {
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};
-  mutex runtimes_lock;  // the list of them; before each sched.lock
+  atomic<bool> forked{false};  // a child of a process with runtimes: what is here is its parent's
+  mutex runtimes_lock;         // the list of them; before each sched.lock
   sched_t* all_runtimes = nullptr;
   atomic<std::uint64_t> proxies_in_use{0};
 };

@@ -89,6 +89,7 @@ void boot_process(const knobs& k) {
   the_process.stacks.init(static_cast<os::guard_method>(k.guard));
   os::fault_handler_install(on_fault);
   os::fork_handler_install([] {
+    if (the_process.runtimes.load(relaxed) != 0) the_process.forked.store(true, relaxed);
     const g* gp = getg();
     return gp != nullptr && gp->m != nullptr && !gp->m->callers;
   });
@@ -145,10 +146,12 @@ void begin_the_end(sched_t* rt, int status) {
     rt->main_ended = os::now();
   }
   rt->attention.fetch_or(attention_main_returned, release);
-  const g* self = getg();
-  const std::uint64_t still_here = self != nullptr && self->rt == rt ? 1 : 0;
-  if (goroutines_alive(rt) == still_here) return;
-  cancel_all(rt, getg());
+  g* self = getg();
+  const bool ours = self != nullptr && self->rt == rt;
+  if (goroutines_alive(rt) == (ours ? 1 : 0)) return;
+  // Main leaves it to sysmon: to take a goroutine off what it waits on writes there, and that may have been a local of
+  // main's, where our frames would stand now. It is the user's mistake, and the first that everybody makes.
+  if (!ours || !rt->has_sysmon) cancel_all(rt, self);
   if (rt->has_sysmon) rt->sysmon_bell.ring();
 }
 
@@ -415,6 +418,9 @@ void check_options(const options& o) {
 
 // Checks the options, reads the knobs, and sets up what the process needs.
 knobs booted(const options& o) {
+  if (the_process.forked.load(relaxed)) {
+    throw error("weft: this process was forked while a runtime was running, whose threads it does not have: call exec");
+  }
   check_options(o);
   const knobs k = read_knobs();
   boot_process(k);
@@ -569,6 +575,8 @@ void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_statu
   r.live();
 }
 
+void newproc_inside(const entry_ops* ops, void* from, text name, std::size_t stack_size, const void* pc);
+
 void* runtime_open(const options& o) {
   auto* r = new rt::runtime(o, rt::booted(o), rt::runtime::embedded);
   r->open();
@@ -577,7 +585,13 @@ void* runtime_open(const options& o) {
 
 void runtime_go(void* r, const entry_ops* ops, void* from, text name, std::size_t stack_size) {
   rt::sched_t* rt = static_cast<rt::runtime*>(r)->sched();
-  rt::newproc_outside(rt, ops, from, name, stack_size, __builtin_return_address(0));
+  const void* pc = __builtin_return_address(0);
+  // One of its own starts another as weft::go does, and also while the runtime ends: that one is cancelled then.
+  if (const rt::g* self = rt::getg(); self != nullptr && self->rt == rt) {
+    newproc_inside(ops, from, name, stack_size, pc);
+  } else {
+    rt::newproc_outside(rt, ops, from, name, stack_size, pc);
+  }
 }
 
 void runtime_shutdown(void* r) {
@@ -592,6 +606,11 @@ void runtime_shutdown(void* r) {
 }
 
 void runtime_close(void* r) noexcept {
+  // A static one, at exit: in a goroutine of its own, which cannot wait for itself, or in a child, whose parent has the
+  // threads. The process is about to end, and takes it along.
+  const rt::g* self = rt::getg();
+  if (self != nullptr && self->rt == static_cast<rt::runtime*>(r)->sched()) return;
+  if (rt::the_process.forked.load(rt::relaxed)) return;
   runtime_shutdown(r);
   delete static_cast<rt::runtime*>(r);
 }

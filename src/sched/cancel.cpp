@@ -38,11 +38,11 @@ void cancel_waiting(void* object, void* arg) {
 
 }  // namespace
 
-void cancel_all(sched_t* rt, g* self) {
+bool cancel_all(sched_t* rt, g* self, bool watching) {
   cancellation c{rt, {}, {}};
   {
-    stopped_world stopped(rt, self);
-    if (!stopped) return;
+    stopped_world stopped(rt, self, watching);
+    if (!stopped) return false;
     rt->attention.fetch_or(attention_cancelled, release);  // order: cancel.stop
     the_process.gs.for_each(cancel_waiting, &c);
     mutex_guard guard(rt->lock);
@@ -52,6 +52,7 @@ void cancel_all(sched_t* rt, g* self) {
   os::futex_wake(&rt->sleepers, INT_MAX);
   // As from outside: the caller is not inside the runtime.
   ready_all(nullptr, c.others);
+  return true;
 }
 
 }  // namespace weft::rt

@@ -24,7 +24,8 @@ inline bool may_unwind(const g* gp) { return (gp->flags & g_no_cancel) == 0 && g
 // The same of a waiting one, its status locked.
 inline bool may_be_unwound(const g* gp) { return (gp->flags & g_no_cancel) == 0 && gp->eh.uncaught == 0; }
 
-// Every goroutine of rt. `self`: getg() of the caller.
-void cancel_all(sched_t* rt, g* self);
+// Every goroutine of rt. `self`: getg() of the caller. False: nothing was done, because the runtime has ended, or, for
+// sysmon (`watching`), because somebody else stops the world just now.
+bool cancel_all(sched_t* rt, g* self, bool watching = false);
 
 }  // namespace weft::rt

@@ -68,12 +68,21 @@ bool set_main_return(options& o, const char* s) {
 
 // A number, of seconds or with a unit.
 bool set_shutdown_timeout(options& o, const char* s) {
-  const std::size_t digits = std::strspn(s, "0123456789.");
-  const std::string number(s, digits);
-  const std::string unit(s + digits);
-  char* end = nullptr;
-  const double v = std::strtod(number.c_str(), &end);
-  if (digits == 0 || end != number.c_str() + number.size()) return false;
+  // Not strtod: the program's locale may write the point otherwise.
+  double v = 0;
+  double place = 0;
+  bool any = false;
+  for (; (*s >= '0' && *s <= '9') || (*s == '.' && place == 0); ++s) {
+    if (*s == '.') {
+      place = 1;
+      continue;
+    }
+    any = true;
+    place /= 10;
+    v = place == 0 ? v * 10 + (*s - '0') : v + place * (*s - '0');
+  }
+  if (!any) return false;
+  const std::string unit(s);
   const double seconds = unit.empty() || unit == "s" ? 1
                          : unit == "ms"              ? 1e-3
                          : unit == "m"               ? 60

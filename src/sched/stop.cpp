@@ -254,7 +254,10 @@ std::uint32_t set_procs(sched_t* rt, g* self, std::uint32_t n, bool by_hand) {
   if (!stopped) return 0;
   const std::uint32_t old = procs(rt);
   if (!by_hand && rt->custom_procs) return old;
-  if (by_hand) rt->custom_procs = true;
+  if (by_hand) {
+    mutex_guard guard(rt->lock);
+    rt->custom_procs = true;
+  }
   if (n != old) procresize(rt, n);
   return old;
 }

@@ -15,6 +15,7 @@
 #include "base/wires.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
+#include "sched/cancel.hpp"
 #include "sched/countdown.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/sched.hpp"
@@ -71,6 +72,8 @@ class watch {
   void follow_procs() {
     if (now_ < procs_due_) return;
     procs_due_ = now_ + procs_period_ns;
+    // Without it a P is given up at its holder's next call only, and all others would stand still until then.
+    if (!the_process.membarrier_ready()) return;
     {
       mutex_guard guard(rt_->lock);
       if (rt_->custom_procs) return;
@@ -83,6 +86,14 @@ class watch {
     leave(rt_->foreign);  // order: rt.foreign
   }
 
+  // What main has left to us (boot.cpp, begin_the_end).
+  void cancel_them() {
+    if ((rt_->attention.load(relaxed) & attention_cancelled) != 0) return;
+    rt_->foreign.fetch_add(1, seq_cst);  // order: rt.foreign
+    if (!cancel_all(rt_, nullptr, true)) until(now_ + round_ns);
+    leave(rt_->foreign);  // order: rt.foreign
+  }
+
   // After main's end: a line after a second; when patience ends, the process does.
   void await_goroutines() {
     std::int64_t ended = 0;
@@ -92,6 +103,7 @@ class watch {
       ended = rt_->main_ended;
     }
     if (ended == 0) return;
+    cancel_them();
     const std::int64_t patience = ended > never - rt_->shutdown_timeout ? never : ended + rt_->shutdown_timeout;
     if (now_ >= patience) {
       wires.awaited(rt_, now_ - ended, true);

@@ -114,6 +114,7 @@ TEST(threads, with_rest_0_they_stay) {
 TEST(threads, work_that_comes_while_threads_end_is_done) {
   test::run_options o{{2, 4}, 2};
   o.knobs = "rest=1";
+  o.memory_settles = false;
   test::for_each_case(
       [](const run_case& c) {
         std::atomic<long> done{0};

@@ -134,7 +134,7 @@ void for_each_case(const std::function<void(const run_case&)>& body, const run_o
     }
   }
   // With one seed each run has more Ps than the one before, more threads, and more heap in malloc's caches.
-  if (seeds == 1) return;
+  if (seeds == 1 || !o.memory_settles) return;
   if (const std::string text = grown_in_each_run(after); !text.empty()) {
     ADD_FAILURE() << "leaked: " << text;
     // One case does not show it: all of them again.
