@@ -104,7 +104,9 @@ class watch {
     }
     if (ended == 0) return;
     cancel_them();
-    const std::int64_t patience = ended > never - rt_->shutdown_timeout ? never : ended + rt_->shutdown_timeout;
+    // A round at least: main's own goroutine may still be on its way out, and others have just been told.
+    const std::int64_t wait = std::max(rt_->shutdown_timeout, round_ns);
+    const std::int64_t patience = ended > never - wait ? never : ended + wait;
     if (now_ >= patience) {
       wires.awaited(rt_, now_ - ended, true);
       if (rt_->embedded) os::abort_process();
