@@ -223,6 +223,8 @@ void engine::main_body(void* self) {
   engine& me = *static_cast<engine*>(self);
   try {
     me.program_.call(me.program_.arg);
+  } catch (const v0::detail::goexit_unwind&) {
+    throw;  // this_goroutine::exit: the others go on
   } catch (...) {
     std::exception_ptr thrown = std::current_exception();
     std::string text = describe(thrown);
@@ -398,7 +400,12 @@ g* engine::on_next() {
     } else if (!sleepers_.empty()) {
       pass_time();
     } else {
-      if (rt_.alive() == 0) return nullptr;
+      if (rt_.alive() == 0) {
+        if (!main_returned_) {
+          set_failure(0, failure_kind::deadlock, "no goroutines (main called runtime.Goexit) - deadlock!");
+        }
+        return nullptr;
+      }
       set_failure(0, main_returned_ ? failure_kind::leak : failure_kind::deadlock, {});
       return nullptr;
     }

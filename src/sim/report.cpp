@@ -146,6 +146,7 @@ std::vector<std::uint32_t> circle(const result& r) {
 }
 
 std::string deadlock(const result& r) {
+  if (!r.text.empty()) return r.text;
   std::string text = "all goroutines are asleep - deadlock!";
   const std::vector<std::uint32_t> members = circle(r);
   if (members.empty()) return text;

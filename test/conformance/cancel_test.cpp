@@ -579,6 +579,27 @@ TEST(goroutine_exit, an_exception_caught_on_the_way_does_not_end_it) {
   });
 }
 
+// The user's mistake, and the first that everybody makes: what they wait for was a local of main's. Nothing that is needed
+// stands there when they are told to give up.
+TEST(cancel, of_those_who_wait_for_what_was_mains) {
+  for (const int procs : {1, 2, 4}) {
+    options o;
+    o.procs = procs;
+    EXPECT_EQ(4, weft::run(o, [] {
+                semaphore never(0);
+                wait_group group;
+                group.add(1);
+                for (int i = 0; i < 50; ++i) {
+                  go([&never] { never.acquire(); });
+                  go([&group] { group.wait(); });
+                }
+                while (num_goroutine() < 101) yield();
+                yield();
+                return 4;
+              }));
+  }
+}
+
 TEST(goroutine_exit, is_refused_on_a_plain_thread) {
   try {
     this_goroutine::exit();

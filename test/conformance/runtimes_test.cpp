@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -457,6 +458,59 @@ TEST(runtime, those_that_are_started_while_it_ends_run_or_are_refused) {
       ASSERT_EQ(ran.load(), started.load());
     }
   });
+}
+
+// An accept loop: it hands out work until it is cancelled, however late that is seen.
+TEST(runtime, its_own_goroutines_start_others_also_while_it_ends) {
+  for (int i = 0; i < test::scaled(50); ++i) {
+    runtime rt(with(2));
+    std::atomic<long> started{0}, ended{0};
+    std::atomic<bool> looping{false};
+    rt.go([&] {
+      looping = true;
+      while (!this_goroutine::cancelled()) {
+        ++started;
+        rt.go([&] { ++ended; });
+        yield();
+      }
+      ++started;
+      rt.go([&] { ++ended; });
+    });
+    while (!looping) std::this_thread::yield();
+    rt.shutdown();
+    EXPECT_EQ(started.load(), ended.load());
+  }
+}
+
+// A static runtime is destroyed wherever exit() is called.
+TEST(runtime, exit_in_one_of_its_goroutines_ends_the_process) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        ::alarm(30);
+        static runtime rt(with(2));
+        rt.go([] { std::exit(3); });
+        for (;;) ::pause();
+      },
+      testing::ExitedWithCode(3), "");
+}
+
+TEST(runtime, a_forked_child_may_exit_and_cannot_start_another) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        ::alarm(30);
+        static runtime rt(with(2));
+        rt.run([] {});
+        if (const pid_t child = ::fork(); child != 0) {
+          int status = -1;
+          ::waitpid(child, &status, 0);
+          ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
+        }
+        const std::string said = message_of([] { weft::run([] {}); });
+        std::exit(said.find("forked while a runtime was running") != std::string::npos ? 4 : 5);
+      },
+      testing::ExitedWithCode(4), "");
 }
 
 TEST(runtime, a_result_that_shutdown_prevents_is_future_cancelled) {

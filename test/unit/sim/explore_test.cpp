@@ -214,6 +214,16 @@ TEST(sim, blocking_has_a_point_before_it_and_one_after) {
   }));
 }
 
+TEST(sim, main_may_exit_and_the_others_go_on_but_somebody_must_return) {
+  const auto f = failure_of([] {
+    go([] { yield(); });
+    this_goroutine::exit();
+  });
+  ASSERT_TRUE(f.has_value());
+  EXPECT_EQ(f->kind(), failure_kind::deadlock);
+  EXPECT_TRUE(contains(f->what(), "no goroutines (main called runtime.Goexit) - deadlock!")) << f->what();
+}
+
 TEST(sim, a_deadlock_names_waits_holders_and_where_goroutines_come_from) {
   const auto f = failure_of(lock_order);
   ASSERT_TRUE(f);

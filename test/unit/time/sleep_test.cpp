@@ -22,6 +22,18 @@ TEST(sleep, lasts_at_least_as_long_as_asked_on_goroutines_and_plain_threads) {
   weft::run(test);
 }
 
+TEST(sleep, until_the_beginning_of_time_returns_at_once) {
+  const auto test = [] {
+    this_goroutine::sleep_until(weft::clock::time_point::min());
+    this_goroutine::sleep_until(std::chrono::steady_clock::time_point::min());
+    this_goroutine::sleep_until(std::chrono::system_clock::time_point::min());
+    this_goroutine::sleep_until(std::chrono::time_point<std::chrono::system_clock, std::chrono::hours>::min());
+    this_goroutine::sleep_until(weft::clock::now() - 1ns);
+  };
+  test();
+  weft::run(test);
+}
+
 TEST(sleep, of_nothing_or_less_returns) {
   weft::run({.procs = 1}, [] {
     sleep(0s);
