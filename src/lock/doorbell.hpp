@@ -25,7 +25,7 @@ class doorbell {
 
   // Sleeps while the count is `seen`; timeout_ns negative: for ever. May return for no reason.
   void wait(std::uint32_t seen, std::int64_t timeout_ns) {
-    if (rings_.load(acquire) == seen) os::futex_wait(&rings_, seen, timeout_ns);
+    if (rings_.load(relaxed) == seen) os::futex_wait(&rings_, seen, timeout_ns);
   }
 
  private:

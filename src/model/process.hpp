@@ -35,7 +35,7 @@ struct process {
 
   // Whether Ps can be taken from threads that are outside the runtime: 1; 2: this kernel cannot, or was told not to.
   atomic<std::uint32_t> membarrier{0};
-  bool membarrier_ready() const { return membarrier.load(acquire) == 1; }
+  bool membarrier_ready() const { return membarrier.load(relaxed) == 1; }
 
   mutex explore_lock;               // what follows, and the set of objects that it has touched
   exploration* explorer = nullptr;  // the one exploration of the process

@@ -97,7 +97,7 @@ void boot_process(const knobs& k) {
   previous_terminate.store(std::set_terminate(on_terminate), release);
   // Cheap while the process has one thread, and 11 ms afterwards (LIMITS 5): once, and at the first runtime.
   const bool usable = k.membarrier == 0 && os::membarrier_register() == 0;
-  the_process.membarrier.store(usable ? 1 : 2, release);
+  the_process.membarrier.store(usable ? 1 : 2, relaxed);
   the_process.booted = true;
 }
 

@@ -243,7 +243,7 @@ class inspector {
   }
 
   const char* sums() {
-    std::uint64_t created = rt_->created_outside.load(acquire);
+    std::uint64_t created = rt_->created_outside.load(relaxed);
     std::uint64_t ended = 0;
     for (std::uint32_t i = 0; i < rt_->nallp.load(relaxed); ++i) {
       ended += rt_->allp[i].ended.load(acquire);

@@ -442,6 +442,7 @@ TEST(faults, fault_28_a_plain_thread_wakes_the_last_goroutine_while_the_runtime_
       auto* last = new semaphore(0);
       target = last;
       go([&, last, i] {
+        const no_cancel until_it_is_ours;
         start.release();
         for (int d = i % 100; d > 0; --d) rt::os::pause();
         last->acquire();
