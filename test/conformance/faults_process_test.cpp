@@ -151,7 +151,7 @@ TEST_F(faults_process, fault_24_tsan_finds_a_planted_race_between_goroutines) {
           }
           all.wait();
         });
-        std::_Exit(planted > 0 ? 0 : 1);
+        std::exit(planted > 0 ? 0 : 1);
       },
       [](int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 66; }, "data race");
 }
