@@ -13,6 +13,13 @@
 namespace weft::rt {
 namespace {
 
+// What its owner changes without a lock, read as one word while that goes on: one value or the other. An m, a p and a g are
+// never anything else, so what a pointer that is out of date names can be read too. Race detectors are not told of it.
+template <class T>
+WEFT_UNINSTRUMENTED T glance(const T& at) {
+  return *const_cast<const volatile T*>(&at);
+}
+
 class trace {
  public:
   explicit trace(sched_t* rt) : rt_(rt), old_(rt->knobs.schedformat == 1) {}
@@ -84,59 +91,48 @@ class trace {
         this);
   }
 
-  // Who holds it is its holder's word, and changes without a lock: read as one word, it is an M of ours or null.
-  WEFT_UNINSTRUMENTED static const m* holder(const p& pp) { return *const_cast<const m* const volatile*>(&pp.m); }
-  WEFT_UNINSTRUMENTED static const p* held(const m& mp) { return *const_cast<const p* const volatile*>(&mp.p); }
-  WEFT_UNINSTRUMENTED static std::uint64_t running(const m& mp) {
-    const g* gp = *const_cast<const g* const volatile*>(&mp.curg);
-    return gp == nullptr ? 0 : *const_cast<const volatile std::uint64_t*>(&gp->goid);
-  }
-
   void detail(const p& pp) {
     text_ += "  P" + std::to_string(pp.id) + ":";
     add("status", static_cast<std::uint32_t>(pp.status.get()));
     add("schedtick", pp.schedtick.load(relaxed));
     add("syscalltick", std::uint64_t{0});
-    add_id("m", holder(pp));
+    add_id("m", glance(pp.m));
     add("runqsize", pp.q.length());
-    add("gfreecnt", free_gs(pp));
+    add("gfreecnt", glance(pp.ngfree));
     add("timerslen", std::uint64_t{0});
     text_ += '\n';
-  }
-  WEFT_UNINSTRUMENTED static std::uint64_t free_gs(const p& pp) {
-    return *const_cast<const volatile std::uint32_t*>(&pp.ngfree);
   }
 
   void detail(const m& mp) {
     text_ += "  M" + std::to_string(mp.id) + ":";
-    add_id("p", held(mp));
-    add_goid("curg", running(mp));
+    add_id("p", glance(mp.p));
+    add_goid("curg", glance(mp.curg));
     add("mallocing", std::uint64_t{0});
     add("throwing", std::uint64_t{0});
     add("preemptoff", "");
     add("locks", std::uint64_t{0});
     add("dying", std::uint64_t{0});
-    add_flag("spinning", *const_cast<const volatile bool*>(&mp.spinning));
-    add_flag("blocked", *const_cast<const volatile bool*>(&mp.blocked));
-    const g* locked = *const_cast<const g* const volatile*>(&mp.lockedg);
-    add_goid("lockedg", locked == nullptr ? 0 : *const_cast<const volatile std::uint64_t*>(&locked->goid));
+    add_flag("spinning", glance(mp.spinning));
+    add_flag("blocked", glance(mp.blocked));
+    add_goid("lockedg", glance(mp.lockedg));
     text_ += '\n';
   }
-  void add_goid(const char* name, std::uint64_t id) {
-    if (id == 0) {
+  void add_goid(const char* name, const g* gp) {
+    if (gp == nullptr) {
       add(name, "nil");
     } else {
-      add(name, id);
+      add(name, glance(gp->goid));
     }
   }
 
-  WEFT_UNINSTRUMENTED void detail(const g& gp) {
+  void detail(const g& gp) {
     const status s = gp.status.get();
-    if (s == status::idle || s == status::dead || gp.rt != rt_ || gp.is_thread()) return;
-    text_ += "  G" + std::to_string(gp.goid) + ": status=" + std::to_string(static_cast<std::uint32_t>(s));
-    text_.append("(").append(s == status::waiting ? to_text(gp.reason) : "").append(")");
-    add_id("m", gp.m);
-    add_id("lockedm", (gp.flags & g_locked) != 0 ? gp.tied : nullptr);
+    const std::uint8_t flags = glance(gp.flags);
+    if (s == status::idle || s == status::dead || glance(gp.rt) != rt_ || (flags & g_is_thread) != 0) return;
+    text_ += "  G" + std::to_string(glance(gp.goid)) + ": status=" + std::to_string(static_cast<std::uint32_t>(s));
+    text_.append("(").append(s == status::waiting ? to_text(glance(gp.reason)) : "").append(")");
+    add_id("m", glance(gp.m));
+    add_id("lockedm", (flags & g_locked) != 0 ? glance(gp.tied) : nullptr);
     text_ += '\n';
   }
 

@@ -11,7 +11,6 @@
 #include <thread>
 #include <vector>
 
-#include "support/build.hpp"
 #include "support/goroutines.hpp"
 #include "unit/sched/small_runtime.hpp"
 #include "weft/weft.hpp"
@@ -107,7 +106,6 @@ TEST(schedtrace, the_format_of_go_1_25) {
 }
 
 TEST(schedtrace, details_have_a_line_for_each_p_m_and_goroutine) {
-  if (weft::test::built_with_tsan) GTEST_SKIP() << "fails under ThreadSanitizer, not looked into yet (docs/status.md)";
   const std::regex sched(head + " gcwaiting=(true|false) nmidlelocked=[0-9]+ stopwait=[0-9]+ sysmonwait=(true|false)");
   const std::regex p(
       "  P[0-9]+: status=[0-4] schedtick=[0-9]+ syscalltick=[0-9]+ m=(nil|[0-9]+) runqsize=[0-9]+ gfreecnt=[0-9]+ "
@@ -150,7 +148,6 @@ TEST(schedtrace, details_have_a_line_for_each_p_m_and_goroutine) {
 }
 
 TEST(schedtrace, details_tell_what_is) {
-  if (weft::test::built_with_tsan) GTEST_SKIP() << "fails under ThreadSanitizer, not looked into yet (docs/status.md)";
   trace_of trace("schedtrace=1,scheddetail=1");
   weft::run(with(1), [&] {
     weft::semaphore gate(0);
@@ -179,7 +176,6 @@ TEST(schedtrace, details_tell_what_is) {
 }
 
 TEST(schedtrace, a_locked_goroutine_that_waits_is_counted) {
-  if (weft::test::built_with_tsan) GTEST_SKIP() << "fails under ThreadSanitizer, not looked into yet (docs/status.md)";
   trace_of trace("schedtrace=1,scheddetail=1");
   weft::run(with(2), [&] {
     weft::semaphore gate(0);
