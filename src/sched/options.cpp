@@ -9,6 +9,7 @@
 
 #include "base/print.hpp"
 #include "base/sizes.hpp"
+#include "base/span_of_time.hpp"
 #include "mem/stack.hpp"
 #include "weft/error.hpp"
 
@@ -66,30 +67,10 @@ bool set_main_return(options& o, const char* s) {
   return true;
 }
 
-// A number, of seconds or with a unit.
 bool set_shutdown_timeout(options& o, const char* s) {
-  // Not strtod: the program's locale may write the point otherwise.
-  double v = 0;
-  double place = 0;
-  bool any = false;
-  for (; (*s >= '0' && *s <= '9') || (*s == '.' && place == 0); ++s) {
-    if (*s == '.') {
-      place = 1;
-      continue;
-    }
-    any = true;
-    place /= 10;
-    v = place == 0 ? v * 10 + (*s - '0') : v + place * (*s - '0');
-  }
-  if (!any) return false;
-  const std::string unit(s);
-  const double seconds = unit.empty() || unit == "s" ? 1
-                         : unit == "ms"              ? 1e-3
-                         : unit == "m"               ? 60
-                         : unit == "h"               ? 3600
-                                                     : 0;
-  if (seconds == 0 || v * seconds > 9e9) return false;
-  o.shutdown_timeout = duration::nanoseconds(static_cast<std::int64_t>(v * seconds * 1e9));
+  std::int64_t ns;
+  if (!rt::parse_span_of_time(s, &ns)) return false;
+  o.shutdown_timeout = duration::nanoseconds(ns);
   return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "arch/getg.hpp"
 #include "base/print.hpp"
+#include "base/span_of_time.hpp"
 #include "model/process.hpp"
 #include "model/sched.hpp"
 #include "os/sys.hpp"
@@ -184,22 +185,11 @@ int runs_from_env(int otherwise) {
 std::int64_t time_from_env(std::int64_t otherwise) {
   const char* value = variable("WEFT_SIM_TIME");
   if (value == nullptr) return otherwise;
-  std::string_view s = value;
-  std::uint64_t unit = 1'000'000'000;
-  if (s.ends_with("ms")) {
-    unit = 1'000'000;
-    s.remove_suffix(2);
-  } else if (s.ends_with("s")) {
-    s.remove_suffix(1);
-  } else if (s.ends_with("m")) {
-    unit *= 60;
-    s.remove_suffix(1);
-  }
-  std::uint64_t v = 0;
-  if (!to_number(s, false, &v) || v < 1 || v > 9'000'000'000'000'000'000u / unit) {
+  std::int64_t ns = 0;
+  if (!parse_span_of_time(value, &ns) || ns == 0) {
     bad_variable("WEFT_SIM_TIME", value, "a number of seconds, or with a unit: 500ms, 10s, 5m");
   }
-  return static_cast<std::int64_t>(v * unit);
+  return ns;
 }
 
 bool trace_from_env() {
