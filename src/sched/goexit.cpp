@@ -221,12 +221,12 @@ void free_stack(p* pp, stack* st) {
 void keep_stack(p* pp, stack* st) { keep(pp, st); }
 
 std::uint64_t goroutines_alive(const sched_t* rt) {
-  const std::uint32_t n = rt->nallp.load(acquire);
   std::uint64_t ended = 0;
   std::uint64_t created = 0;
-  for (std::uint32_t i = 0; i < n; ++i) ended += rt->allp[i].ended.load(acquire);
+  for (std::uint32_t i = 0; i < rt->nallp.load(acquire); ++i) ended += rt->allp[i].ended.load(acquire);
   created += rt->created_outside.load(acquire);
-  for (std::uint32_t i = 0; i < n; ++i) created += rt->allp[i].created.load(acquire);
+  // How many Ps there are is read again: one of those that have ended may have been created on a P that is new.
+  for (std::uint32_t i = 0; i < rt->nallp.load(acquire); ++i) created += rt->allp[i].created.load(acquire);
   return created - ended;
 }
 
