@@ -12,6 +12,7 @@
 
 #include "base/wires.hpp"
 #include "model/process.hpp"
+#include "model/sched.hpp"
 #include "os/sys.hpp"
 
 namespace bank {
@@ -135,8 +136,12 @@ int main(int argc, char** argv) {
           });
         },
         [] {
-          of("clerk")->since -= weft::rt::coarse_ticks(125'000'000'000);
-          of("clerk")->flags |= weft::rt::g_locked;
+          {
+            // As whoever looks at those that wait when all is at rest.
+            const weft::rt::mutex_guard guard(of("clerk")->rt->lock);
+            of("clerk")->since -= weft::rt::coarse_ticks(125'000'000'000);
+            of("clerk")->flags |= weft::rt::g_locked;
+          }
           deadlock();
         });
   }

@@ -2,7 +2,6 @@
 #include <fstream>
 
 #include "death/ending.hpp"
-#include "support/build.hpp"
 
 namespace {
 
@@ -73,7 +72,6 @@ TEST(Asleep, LongCycleIsCut) {
 }
 
 TEST(Asleep, WhatEachWaitsFor) {
-  if (weft::test::built_with_tsan) GTEST_SKIP() << "fails under ThreadSanitizer, not looked into yet (docs/status.md)";
   const ending e = run("reasons");
   SCOPED_TRACE(testing::PrintToString(e));
   EXPECT_THAT(e.err, Not(HasSubstr("cycle: ")));

@@ -2,6 +2,7 @@
 #include <unistd.h>
 #include <weft/weft.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -37,14 +38,19 @@ int main(int argc, char** argv) {
     weft::run([] {});
     touch_nowhere();
   }
+  // Main stays: ThreadSanitizer takes a second to end a process, and by then somebody would be awaited.
   if (name == "handler_before") {
     install(SA_ONSTACK);
-    return weft::run([] { weft::go([] { touch_nowhere(); }); });
+    return weft::run([] {
+      weft::go([] { touch_nowhere(); });
+      weft::sleep(std::chrono::minutes(1));
+    });
   }
   if (name == "handler_after") {
     return weft::run([] {
       install(SA_ONSTACK);
       weft::go([] { touch_nowhere(); });
+      weft::sleep(std::chrono::minutes(1));
     });
   }
   if (name == "sent") {

@@ -1,6 +1,5 @@
 // A stack overflow is named, in every class of stacks, and the process dies by SIGSEGV. Other faults are not ours.
 #include "death/ending.hpp"
-#include "support/build.hpp"
 
 namespace {
 
@@ -282,7 +281,6 @@ TEST(Fault, NullPointerDiesBySigsegv) {
 }
 
 TEST(Fault, TheProgramsHandlerIsCalled) {
-  if (weft::test::built_with_tsan) GTEST_SKIP() << "fails under ThreadSanitizer, not looked into yet (docs/status.md)";
   for (const char* p : procs) {
     for (const char* name : {"handler_before", "handler_after"}) {
       const ending e = death::run("fault", {name}, {p});
