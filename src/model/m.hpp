@@ -75,7 +75,8 @@ struct alignas(64) m {
   std::uint32_t lockedext = 0;  // how many times
   bool idle_locked = false;     // token: counted in nmidlelocked, under sched.lock
   bool callers = false;         // m0: its thread is that which called run, and cannot end
-  bool exiting = false;         // its goroutine has ended locked to it: the thread ends, nobody else may have it
+  bool exiting =
+      false;  // it ends before its runtime: its goroutine has ended locked to it, or nobody has needed it for long
   note park;
   chooser choose;
 

@@ -35,8 +35,8 @@
 namespace weft::rt {
 
 std::uint8_t checked_stack_class(std::size_t bytes);
-void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
-                     std::size_t stack_size, const void* pc);
+void newproc_for(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
+                 std::size_t stack_size, const void* pc);
 void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc);
 
 namespace {
@@ -324,9 +324,7 @@ class runtime {
     while (m* mp = rt_.freem) {
       rt_.freem = mp->schedlink;
       os::thread_join(mp->thread);
-      mutex_guard guard(the_process.lock);
-      mp->schedlink = the_process.mfree;
-      the_process.mfree = mp;
+      give_m(mp);
     }
     for (m* mp = rt_.allm; mp != nullptr; mp = mp->alllink) {
       if (!mp->callers) os::thread_join(mp->thread);
@@ -335,11 +333,9 @@ class runtime {
     for (std::uint32_t i = 0; i < rt_.nallp.load(relaxed); ++i) give_back(rt_.allp[i]);
     rt_.runq.drop();
     give_back_gs();
-    mutex_guard guard(the_process.lock);
     while (m* mp = rt_.allm) {
       rt_.allm = mp->alllink;
-      mp->schedlink = the_process.mfree;
-      the_process.mfree = mp;
+      give_m(mp);
     }
     os::unmap(rt_.allp, sizeof(p) * rt_.procs_room);
   }
@@ -575,8 +571,6 @@ void run_main(const options& o, void (*body)(void*), void* arg, int (*exit_statu
   r.live();
 }
 
-void newproc_inside(const entry_ops* ops, void* from, text name, std::size_t stack_size, const void* pc);
-
 void* runtime_open(const options& o) {
   auto* r = new rt::runtime(o, rt::booted(o), rt::runtime::embedded);
   r->open();
@@ -584,14 +578,7 @@ void* runtime_open(const options& o) {
 }
 
 void runtime_go(void* r, const entry_ops* ops, void* from, text name, std::size_t stack_size) {
-  rt::sched_t* rt = static_cast<rt::runtime*>(r)->sched();
-  const void* pc = __builtin_return_address(0);
-  // One of its own starts another as weft::go does, and also while the runtime ends: that one is cancelled then.
-  if (const rt::g* self = rt::getg(); self != nullptr && self->rt == rt) {
-    newproc_inside(ops, from, name, stack_size, pc);
-  } else {
-    rt::newproc_outside(rt, ops, from, name, stack_size, pc);
-  }
+  rt::newproc_for(static_cast<rt::runtime*>(r)->sched(), ops, from, name, stack_size, __builtin_return_address(0));
 }
 
 void runtime_shutdown(void* r) {

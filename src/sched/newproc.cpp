@@ -162,8 +162,8 @@ static g* gfget_outside(sched_t* rt) {
 
 // From a plain thread, or a goroutine of another runtime. `foreign` keeps the end away until the goroutine is counted:
 // whoever ends the runtime refuses new ones first, then waits for zero (boot.cpp, shut_down).
-void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
-                     std::size_t stack_size, const void* pc) {
+static void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
+                            std::size_t stack_size, const void* pc) {
   const std::uint8_t stack_class =
       stack_size == v0::detail::default_stack ? rt->default_stack_class : checked_stack_class(stack_size);
   char* copy = copy_name(name);
@@ -268,10 +268,21 @@ void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size
   newproc_at(ops, from, name, stack_size, __builtin_return_address(0));
 }
 
-void newproc_inside(const entry_ops* ops, void* from, text name, std::size_t stack_size, const void* pc) {
-  newproc_at(ops, from, name, stack_size, pc);
-}
-
 }  // namespace detail
 }  // namespace v0
 }  // namespace weft
+
+namespace weft::rt {
+
+// For class runtime. One of its own starts another as weft::go does, and also while the runtime ends: that one is cancelled
+// then.
+void newproc_for(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
+                 std::size_t stack_size, const void* pc) {
+  if (const g* self = getg(); self != nullptr && self->rt == rt) {
+    v0::detail::newproc_at(ops, from, name, stack_size, pc);
+  } else {
+    newproc_outside(rt, ops, from, name, stack_size, pc);
+  }
+}
+
+}  // namespace weft::rt

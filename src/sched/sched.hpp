@@ -58,6 +58,7 @@ int newm(m* mp);         // starts its thread; else errno, and the m is gone
 void minit(m* mp);       // the calling thread becomes mp's
 void unminit(m* mp);
 void mexit(m* mp);          // on g0: an M that ends before its runtime; its thread is on its way home
+void give_m(m* mp);         // to the process
 bool reap_ms(sched_t* rt);  // joins the threads of such; false: some are not gone yet
 
 // ---- goexit.cpp

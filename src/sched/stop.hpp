@@ -51,7 +51,7 @@ class stopped_world {
   ~stopped_world();
   stopped_world(const stopped_world&) = delete;
   stopped_world& operator=(const stopped_world&) = delete;
-  // False: the runtime has ended.
+  // False: as stop_world.
   explicit operator bool() const { return stopped_; }
 
  private:

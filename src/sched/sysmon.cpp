@@ -207,7 +207,7 @@ void start_sysmon(sched_t* rt) {
   line{}
       .text("weft: no thread to watch the scheduler (errno ")
       .number(static_cast<std::uint64_t>(err))
-      .text("): no schedtrace, no deadlock report, and the number of Ps stays\n")
+      .text("): no schedtrace, no deadlock report, no shutdown_timeout, and the number of Ps stays\n")
       .flush_sig();
 }
 

@@ -37,12 +37,6 @@ void unlink_m(sched_t* rt, m* mp) {
   --rt->nm;
 }
 
-void give_m(m* mp) {
-  mutex_guard guard(the_process.lock);
-  mp->schedlink = the_process.mfree;
-  the_process.mfree = mp;
-}
-
 // m0 is the thread that called run: it cannot end, and must not run goroutines any more. It waits for the end.
 void wedge(m* mp) {
   sched_t* rt = mp->rt;
@@ -123,6 +117,12 @@ void mstart(m* mp) {
   // Released to run(), which frees what this M was part of once the count is zero: nothing of it after this.
   // order: rt.home
   leave(rt->live_ms);
+}
+
+void give_m(m* mp) {
+  mutex_guard guard(the_process.lock);
+  mp->schedlink = the_process.mfree;
+  the_process.mfree = mp;
 }
 
 void mexit(m* mp) {
