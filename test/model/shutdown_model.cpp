@@ -7,8 +7,8 @@
 #include "weft/error.hpp"
 
 namespace weft::rt {
-void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
-                     std::size_t stack_size, const void* pc);
+void newproc_for(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
+                 std::size_t stack_size, const void* pc);
 }  // namespace weft::rt
 
 namespace {
@@ -99,7 +99,7 @@ MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before 
     using entry = weft::detail::entry_of<no_capture, no_capture>;
     no_capture f = nothing;
     try {
-      rt::newproc_outside(t.sched(), &entry::ops, &f, {}, weft::detail::default_stack, nullptr);
+      rt::newproc_for(t.sched(), &entry::ops, &f, {}, weft::detail::default_stack, nullptr);
     } catch (const weft::error&) {
       refused = true;
     }
