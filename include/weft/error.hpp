@@ -27,6 +27,24 @@ class WEFT_EXPORT wait_group_misuse : public error {
   using error::error;
 };
 
+/// send() to a closed channel, also when it was closed while the sender waited.
+class WEFT_EXPORT send_on_closed_channel : public error {
+ public:
+  send_on_closed_channel() : error("send on closed channel") {}
+};
+
+/// close() of a channel that is closed.
+class WEFT_EXPORT close_of_closed_channel : public error {
+ public:
+  close_of_closed_channel() : error("close of closed channel") {}
+};
+
+/// close() of a nil channel.
+class WEFT_EXPORT close_of_nil_channel : public error {
+ public:
+  close_of_nil_channel() : error("close of nil channel") {}
+};
+
 /// unlock() of a mutex that nobody holds. From ~lock_guard it terminates the program.
 class WEFT_EXPORT unlock_of_unlocked_mutex : public error {
  public:

@@ -1,5 +1,6 @@
 // Everything.
 #pragma once
+#include "weft/chan.hpp"
 #include "weft/debug.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
@@ -7,6 +8,7 @@
 #include "weft/options.hpp"
 #include "weft/run.hpp"
 #include "weft/runtime.hpp"
+#include "weft/select.hpp"
 #include "weft/sync.hpp"
 #include "weft/this_goroutine.hpp"
 #include "weft/time.hpp"

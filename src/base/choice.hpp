@@ -17,6 +17,7 @@ enum class site : std::uint8_t {
   steal_start,   // where a thief begins
   steal_step,    // and how it goes on
   treap_ticket,  // balances the semaphore table
+  select_case,   // of those that are ready
   // Settled ones; what 0 stands for, and what else there is.
   idle_m,        // the M that slept last; any idle M
   idle_p,        // the P that was laid down last; any idle P

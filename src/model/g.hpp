@@ -13,7 +13,7 @@ namespace weft::rt {
 struct m;
 struct sched_t;
 struct stack;
-struct sudog;
+struct waiter;
 
 // The 16 bytes of __cxa_get_globals(), the same in libstdc++ and libc++abi: caught and uncaught exceptions of
 // whoever runs. Per thread by the ABI, per goroutine by us (FAULTS 6).
@@ -54,7 +54,7 @@ struct alignas(64) g {
   rt::m* tied = nullptr;       // with g_tied or g_locked: must be resumed on this M
   char* name = nullptr;        // with g_named: malloc'ed
   g* schedlink = nullptr;      // list link; owner: the list's lock or owner
-  sudog* waiting = nullptr;    // the wait it is parked in; stable while waiting
+  waiter* waiting = nullptr;   // the wait it is parked in; stable while waiting
   std::uint32_t wait_seq = 0;  // counts waits, so that a late taker knows its own from the next
   std::uint32_t since = 0;     // when its wait began, in ticks of the coarse clock (model/process.hpp); 0: unknown
 

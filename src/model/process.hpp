@@ -50,6 +50,12 @@ struct process {
   mutex runtimes_lock;         // the list of them; before each sched.lock
   sched_t* all_runtimes = nullptr;
   atomic<std::uint64_t> proxies_in_use{0};
+
+  // For plain threads, which have no generator of their own: in [0, n).
+  std::uint32_t thread_choice(std::uint32_t n) {
+    return static_cast<std::uint32_t>(mix64(thread_choices.fetch_add(1, relaxed)) >> 32) % n;
+  }
+  atomic<std::uint64_t> thread_choices{0};
 };
 
 extern process the_process;

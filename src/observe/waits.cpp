@@ -34,9 +34,20 @@ const char* object_text(wait_reason r) {
     case wait_reason::semacquire: return "semaphore";
     case wait_reason::mutex_lock: return "mutex";
     case wait_reason::wait_group_wait: return "wait_group";
+    case wait_reason::chan_receive:
+    case wait_reason::chan_send: return "channel";
+    case wait_reason::cond_wait: return "condition_variable";
+    case wait_reason::rwmutex_rlock:
+    case wait_reason::rwmutex_lock: return "shared_mutex";
+    case wait_reason::latch_wait: return "latch";
+    case wait_reason::barrier_wait: return "barrier";
     case wait_reason::none:
     case wait_reason::sleep:
-    case wait_reason::settle: break;
+    case wait_reason::settle:
+    case wait_reason::chan_receive_nil:
+    case wait_reason::chan_send_nil:
+    case wait_reason::select:
+    case wait_reason::select_no_cases: break;
   }
   return nullptr;
 }

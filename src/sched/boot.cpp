@@ -23,6 +23,7 @@
 #include "sched/countdown.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/exploration.hpp"
+#include "sched/park.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
 #include "sched/switch.hpp"
@@ -484,11 +485,7 @@ void explored_runtime::run(void (*body)(void*), void* arg) {
 }
 
 void explored_runtime::abandon(g* gp) {
-  if (sudog* sg = gp->waiting; sg != nullptr && gp->status.get() == status::waiting) {
-    sema_bucket& b = the_process.semas.bucket(sg->addr);
-    mutex_guard guard(b.lock);
-    if (sg->queued) b.remove(sg);
-  }
+  unqueue(gp);
   if (gp->stack != nullptr) {
     const eh_globals mine = *m_->eh;
     *m_->eh = gp->eh;

@@ -50,14 +50,74 @@ enum class op : std::uint8_t {
   after_unlock,
   after_add,
   after_done,
+  send,
+  recv,
+  try_send,
+  try_recv,
+  close,
+  select,
+  try_select,
+  after_send,
+  after_recv,
+  after_close,
+  after_select,
+  cond_wait,
+  notify,
+  after_notify,
+  lock_shared,
+  try_lock_shared,
+  unlock_shared,
+  after_unlock_shared,
+  arrive,
+  after_arrive,
   count_,
 };
 constexpr const char* to_text(op o) {
-  constexpr const char* names[] = {"none",     "start",         "end",          "go",        "yield",
-                                   "acquire",  "try_acquire",   "release",      "lock",      "try_lock",
-                                   "unlock",   "add",           "wait",         "sleep",     "settle",
-                                   "poll",     "blocking",      "back",         "point",     "done",
-                                   "after_go", "after_release", "after_unlock", "after_add", "after_done"};
+  constexpr const char* names[] = {"none",
+                                   "start",
+                                   "end",
+                                   "go",
+                                   "yield",
+                                   "acquire",
+                                   "try_acquire",
+                                   "release",
+                                   "lock",
+                                   "try_lock",
+                                   "unlock",
+                                   "add",
+                                   "wait",
+                                   "sleep",
+                                   "settle",
+                                   "poll",
+                                   "blocking",
+                                   "back",
+                                   "point",
+                                   "done",
+                                   "after_go",
+                                   "after_release",
+                                   "after_unlock",
+                                   "after_add",
+                                   "after_done",
+                                   "send",
+                                   "recv",
+                                   "try_send",
+                                   "try_recv",
+                                   "close",
+                                   "select",
+                                   "try_select",
+                                   "after_send",
+                                   "after_recv",
+                                   "after_close",
+                                   "after_select",
+                                   "cond_wait",
+                                   "notify",
+                                   "after_notify",
+                                   "lock_shared",
+                                   "try_lock_shared",
+                                   "unlock_shared",
+                                   "after_unlock_shared",
+                                   "arrive",
+                                   "after_arrive"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }
@@ -70,12 +130,20 @@ constexpr op after(op o) {
     case op::unlock: return op::after_unlock;
     case op::add: return op::after_add;
     case op::done: return op::after_done;
+    case op::send: return op::after_send;
+    case op::recv: return op::after_recv;
+    case op::close: return op::after_close;
+    case op::select: return op::after_select;
+    case op::notify: return op::after_notify;
+    case op::unlock_shared: return op::after_unlock_shared;
+    case op::arrive: return op::after_arrive;
     default: return op::none;
   }
 }
 // The operation that such a point comes after; else none.
 constexpr op before(op o) {
-  for (const op of : {op::go, op::sem_release, op::unlock, op::add, op::done}) {
+  for (const op of : {op::go, op::sem_release, op::unlock, op::add, op::done, op::send, op::recv, op::close, op::select,
+                      op::notify, op::unlock_shared, op::arrive}) {
     if (o == after(of)) return of;
   }
   return op::none;
@@ -90,6 +158,8 @@ struct exploration {
   g* (*next)(exploration* self, m* mp);
   // Parks gp, which is inside the door, until that (virtual) time.
   void (*sleep)(exploration* self, g* gp, std::int64_t until);
+  // Which of n, in the operation that gp is in; 0 in the plain schedule.
+  std::uint32_t (*choose)(exploration* self, g* gp, std::uint32_t n);
   // An exception that nobody catches, in the terminate handler, on its goroutine's stack. Does not return.
   void (*uncaught)(exploration* self, g* gp);
   // gp has readied a plain thread, or a goroutine of another runtime.

@@ -2,6 +2,7 @@
 
 #include "base/check.hpp"
 #include "base/noise.hpp"
+#include "model/hchan.hpp"
 #include "os/sys.hpp"
 #include "sched/countdown.hpp"
 #include "sched/dispatch.hpp"
@@ -77,6 +78,29 @@ void yield_alone_after(m* mp, g* gp, void*) {
   }
   leave(rt->foreign);  // order: rt.foreign
   if (self != nullptr && self->rt->explore != nullptr) self->rt->explore->readied_foreign(self->rt->explore, self);
+}
+
+bool take_from_bucket(sudog* sg, wait_result why, glist& others) {
+  sema_bucket& b = the_process.semas.bucket(sg->addr);
+  mutex_guard guard(b.lock);
+  if (!sg->queued) return false;
+  b.remove(sg);
+  sg->result = why;
+  if (sg->on_taken != nullptr) sg->on_taken(sg, others);
+  return true;
+}
+
+bool take_from_chan(chan_sudog* sg, wait_result why) {
+  if (!leave_queue(sg)) return false;
+  sg->result = why;
+  return true;
+}
+
+bool take_select(select_wait* sel, wait_result why) {
+  std::uint32_t open = 0;
+  if (!sel->done.compare_exchange_strong(open, 1, acq_rel, relaxed)) return false;  // order: select.token
+  sel->result = why;
+  return true;
 }
 
 [[gnu::noinline]] void ready_thread(g* self, g* gp) {
@@ -160,13 +184,20 @@ std::uint32_t caller::ticket() {
   return mix(site::treap_ticket, 0xffffffff);
 }
 
-void caller::wait_as_thread(sema_bucket& b, g* proxy, wait_reason why) {
+std::uint32_t caller::choose(site where, std::uint32_t n) {
+  if (self_ == nullptr) return the_process.thread_choice(n);
+  if (exploration* by = self_->rt->explore; by != nullptr) [[unlikely]]
+    return by->choose(by, self_, n);
+  return self_->m->choose(where, n);
+}
+
+void caller::wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why) {
   proxy->reason = why;
   // Exact: it is about to make a system call, and nobody may have refreshed the coarse clock in its process.
   proxy->since = coarse_ticks(os::now());
   proxy->status.set(status::running, status::waiting);
   noise(noise_at::parked);
-  b.lock.unlock();  // order: park.commit
+  commit(arg);  // order: park.commit
   constexpr auto waiting = static_cast<std::uint32_t>(status::waiting);
   // order: status.park
   for (std::uint32_t v; ((v = proxy->status.futex()->load(acquire)) & ~status_scan) == waiting;) {
@@ -177,14 +208,43 @@ void caller::wait_as_thread(sema_bucket& b, g* proxy, wait_reason why) {
 
 bool take_locked(g* gp, wait_result why, glist& others) {
   noise(noise_at::scan_locked);
-  sudog* sg = gp->waiting;
-  sema_bucket& b = the_process.semas.bucket(sg->addr);
-  mutex_guard guard(b.lock);
-  if (!sg->queued) return false;
-  b.remove(sg);
-  sg->result = why;
-  if (sg->on_taken != nullptr) sg->on_taken(sg, others);
+  waiter* w = gp->waiting;
+  switch (w->kind) {
+    case wait_kind::sema: return take_from_bucket(static_cast<sudog*>(w), why, others);
+    case wait_kind::chan: return take_from_chan(static_cast<chan_sudog*>(w), why);
+    case wait_kind::select: return take_select(static_cast<select_wait*>(w), why);
+    case wait_kind::nowhere: break;
+  }
+  // Under the status lock: whoever locks it next finds it taken.
+  if (!w->queued) return false;
+  w->queued = false;
+  w->result = why;
   return true;
+}
+
+void unqueue(g* gp) {
+  waiter* w = gp->waiting;
+  if (w == nullptr || gp->status.get() != status::waiting) return;
+  switch (w->kind) {
+    case wait_kind::sema: {
+      auto* sg = static_cast<sudog*>(w);
+      sema_bucket& b = the_process.semas.bucket(sg->addr);
+      mutex_guard guard(b.lock);
+      if (sg->queued) b.remove(sg);
+      break;
+    }
+    case wait_kind::chan:
+      if (w->queued) leave_queue(static_cast<chan_sudog*>(w));
+      break;
+    case wait_kind::select: {
+      auto* sel = static_cast<select_wait*>(w);
+      for (std::uint32_t i = 0; i < sel->n; ++i) {
+        if (sel->cases[i].queued) leave_queue(&sel->cases[i]);
+      }
+      break;
+    }
+    case wait_kind::nowhere: break;
+  }
 }
 
 bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {

@@ -92,37 +92,50 @@ class caller {
   // because only the balance of the treap depends on it.
   std::uint32_t ticket();
 
-  // Waits in bucket b, which the caller has locked and in which sg is queued; returns with the bucket
-  // unlocked when somebody has taken sg off.
+  // In [0, n), for a free choice that the program sees; in an exploration it is the exploration's.
+  std::uint32_t choose(site where, std::uint32_t n);
+
+  // Waits as w says, which is queued under a lock that the caller holds and Commit(arg) gives back; returns when somebody
+  // has taken w off.
   // `cancellable`: the wait may end with wait_result::cancelled; the caller has looked at cancelled() before it queued.
-  void wait(sema_bucket& b, sudog& sg, wait_reason why, bool cancellable = false) {
-    g* gp = sg.gp;
-    sg.cancellable = cancellable;
-    gp->waiting = &sg;
+  template <void (*Commit)(void*)>
+  void wait(rt::waiter& w, void* arg, wait_reason why, bool cancellable) {
+    g* gp = w.gp;
+    w.cancellable = cancellable;
+    gp->waiting = &w;
     ++gp->wait_seq;
     if (self_ != nullptr) [[likely]] {
-      gopark<unlock_bucket>(gp, &b, why);
+      gopark<Commit>(gp, arg, why);
     } else {
-      wait_as_thread(b, gp, why);
+      wait_as_thread(Commit, arg, gp, why);
     }
     gp->waiting = nullptr;
+  }
+  // In bucket b.
+  void wait(sema_bucket& b, sudog& sg, wait_reason why, bool cancellable = false) {
+    wait<unlock_bucket>(sg, &b, why, cancellable);
   }
 
  private:
   static void unlock_bucket(void* b) { static_cast<sema_bucket*>(b)->lock.unlock(); }
-  static void wait_as_thread(sema_bucket& b, g* proxy, wait_reason why);
+  static void wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why);
 
   g* self_;
   g* proxy_ = nullptr;
 };
 
 // Takes the wait of gp, whose status the caller has locked, off its queue, if nobody else has. `ready` gets whoever can go
-// on because of that. True: the caller readies gp, once it has unlocked the status.
+// on because of that. True: the caller readies gp, once it has unlocked the status. (A select takes the rest of itself off
+// its queues when it runs.)
 bool take_locked(g* gp, wait_result why, glist& ready);
 
 // The third kind of taker beside releasers: a timeout or cancellation. Takes the wait that gp was in when its
 // goid and wait_seq were read, if it still is; the waiter returns with `why`. True: it was taken.
 // Any thread; not while holding a lock.
 bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why);
+
+// Takes whatever gp waits in off its queues; it will not run again. Of the objects themselves only channels are touched,
+// and those whose queues it is in exist. On an exploration's one thread.
+void unqueue(g* gp);
 
 }  // namespace weft::rt

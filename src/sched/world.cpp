@@ -242,6 +242,20 @@ class inspector {
     return nullptr;
   }
 
+  // Those that wait in channels, of which there is no list: found among all gs.
+  void waiters_elsewhere() {
+    the_process.gs.for_each(
+        [](void* object, void* arg) {
+          auto* self = static_cast<inspector*>(arg);
+          const auto* gp = static_cast<const g*>(object);
+          if (gp->rt != self->rt_ || gp->is_thread() || gp->status.get() != status::waiting) return;
+          if (gp->waiting == nullptr || gp->waiting->kind == wait_kind::sema) return;
+          ++self->waiting_;
+          self->count_stack(gp, true);
+        },
+        this);
+  }
+
   const char* sums() {
     std::uint64_t created = rt_->created_outside.load(relaxed);
     std::uint64_t ended = 0;
@@ -251,6 +265,7 @@ class inspector {
     }
     if (ended > created) return broken("goroutines ended:", ended, ", of ", created);
     const std::uint64_t alive = created - ended;
+    if (alone_ && all_buckets_ && queued_ + running_ + waiting_ + detached_ < alive) waiters_elsewhere();
     const std::uint64_t seen = queued_ + running_ + waiting_ + detached_;
     if (ended_ && alive != 0) return broken("goroutines alive after the end:", alive, ", not ", 0);
     if (seen > alive) return broken("goroutines found:", seen, ", more than are alive: ", alive);

@@ -42,7 +42,10 @@ choice parse_one(std::string_view piece, std::string_view whole) {
   const std::size_t equals = second == std::string_view::npos ? second : piece.find('=', second + 1);
   if (equals == std::string_view::npos) bad(piece, whole, wanted);
   std::string_view number = piece.substr(second + 1, equals - second - 1);
-  if (const std::size_t w = number.find('w'); w != std::string_view::npos) {
+  if (number.ends_with('c')) {
+    c.at.waits = which_case;
+    number.remove_suffix(1);
+  } else if (const std::size_t w = number.find('w'); w != std::string_view::npos) {
     c.at.waits = 1;
     if (w + 1 != number.size() && !to_number(number.substr(w + 1), &c.at.waits)) bad(piece, whole, wanted);
     number = number.substr(0, w);
@@ -61,6 +64,7 @@ choice parse_one(std::string_view piece, std::string_view whole) {
 std::string to_string(const choice& c) {
   if (!c.fired.empty()) return '!' + c.fired + '.' + std::to_string(c.chosen);
   std::string text = std::to_string(c.at.actor) + '.' + to_text(c.at.what) + '.' + std::to_string(c.at.nth);
+  if (c.at.waits == which_case) return text + "c=" + std::to_string(c.chosen);
   if (c.at.waits != 0) text += 'w';
   if (c.at.waits > 1) text += std::to_string(c.at.waits);
   return text + '=' + std::to_string(c.chosen);

@@ -7,6 +7,7 @@
 //   1.lock.2=3      goroutine 1 was about to lock for the 2nd time in its life; goroutine 3 went on
 //   1.lock.2w=3     … had to wait in it; w2: for the second time in the same call
 //   1.after_go.1=3  goroutine 1 had started its first goroutine, and not gone on from there
+//   1.select.2c=3   goroutine 1's 2nd select took the third of the cases that were ready; the plain schedule takes the first
 //   !drop.4         the 4th call of buggify("drop") fired
 //
 // A whole string is `sim:` and these, with commas. A choice that names a point which does not come, or a goroutine that
@@ -21,6 +22,9 @@
 
 namespace weft::rt::lab {
 
+// In place of how often it has waited: not who goes on, but which of a select's ready cases happens.
+inline constexpr std::uint32_t which_case = 0xff;
+
 struct place {
   std::uint32_t actor = 0;
   op what = op::none;
@@ -34,7 +38,7 @@ struct place {
 
 struct choice {
   place at;
-  std::uint32_t chosen = 0;  // a goroutine; for buggify the number of the call
+  std::uint32_t chosen = 0;  // a goroutine; a case, from 1; for buggify the number of the call
   std::string fired = {};    // buggify's name; empty: a switch
   std::uint32_t object = 0;  // of the operation, in the run that it was recorded in; for words only
 };

@@ -36,9 +36,11 @@ engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 bool changes(op what) { return what != op::wait; }
 
 // What a strategy is told that the next step touches. An address does for the name of an object: strategies ask no more
-// than whether two are the same. Which variable a point stands beside is not known, so each races with each.
+// than whether two are the same. Which variable a point stands beside is not known, so each races with each, and
+// with the selects, which touch several objects.
 std::uint64_t touched_by(op what, const void* object) {
-  return what == op::point ? 1 : reinterpret_cast<std::uintptr_t>(object);
+  if (what == op::point || what == op::select || what == op::try_select) return 1;
+  return reinterpret_cast<std::uintptr_t>(object);
 }
 
 // Whether time does not move the goroutine by itself: what its wait is called.
@@ -75,6 +77,20 @@ std::string describe(op what, std::uint32_t object, bool in_column) {
     case op::add:
     case op::done:
     case op::wait: of = "wait_group "; break;
+    case op::send:
+    case op::recv:
+    case op::try_send:
+    case op::try_recv:
+    case op::close: of = "channel "; break;
+    case op::cond_wait:
+      text = "wait";
+      of = "condition_variable ";
+      break;
+    case op::notify: of = "condition_variable "; break;
+    case op::lock_shared:
+    case op::try_lock_shared:
+    case op::unlock_shared: of = "shared_mutex "; break;
+    case op::arrive: of = "barrier "; break;
     case op::start: text = "starts"; break;
     case op::end: text = "ends"; break;
     case op::poll: text = "asks again"; break;
@@ -176,6 +192,7 @@ engine::engine() : exploration{}, rt_(this) {
     me.sleepers_.push_back({until, gp});
     gopark<nothing>(gp, nullptr, wait_reason::sleep);
   };
+  choose = [](exploration* e, g* gp, std::uint32_t n) { return self_of(e).choose_case(gp, n); };
   uncaught = [](exploration* e, g* gp) {
     std::exception_ptr thrown = std::current_exception();
     std::string text = describe(thrown);
@@ -612,6 +629,26 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
     for (const sleeper& s : sleepers_) until = std::min(until, s.until);
     sleep(this, gp, until);
   }
+}
+
+std::uint32_t engine::choose_case(g* gp, std::uint32_t n) {
+  const actor& a = of(gp);
+  const place at{static_cast<std::uint32_t>(gp->goid), a.what, a.nth[static_cast<std::uint32_t>(a.what)], which_case};
+  std::uint32_t chosen = 0;
+  if (orders_.strategy != nullptr) {
+    chosen = orders_.strategy->choose(n);
+  } else if (const auto found = switches_.find(at.key()); found != switches_.end() && found->second <= n) {
+    chosen = found->second - 1;
+    ++result_.applied;
+  }
+  if (orders_.record && chosen != 0) result_.choices.push_back({at, chosen + 1, {}, a.object_number});
+  if (orders_.others) {
+    for (std::uint32_t i = 0; i < n && result_.others.size() < max_others; ++i) {
+      if (i != chosen) result_.others.push_back({result_.steps, {at, i + 1}});
+    }
+  }
+  result_.hash = (result_.hash ^ (std::uint64_t{n} << 32 | chosen)) * golden_ratio;
+  return chosen;
 }
 
 bool engine::buggify(const std::string& name, double p) {

@@ -192,6 +192,7 @@ class engine : public exploration {
   void enqueue(g* gp);
   void ask(g* gp);
   void drop_watches(std::uint32_t owner);
+  std::uint32_t choose_case(g* gp, std::uint32_t n);
   void set_failure(std::uint32_t who, v0::sim::failure_kind kind, std::string text);
   void finish();
   portrait portrait_of(const actor& a);

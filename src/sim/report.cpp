@@ -339,6 +339,11 @@ std::string choices_in_words(const result& r) {
       text += "buggify(\"" + c.fired + "\") fires at its " + ordinal(c.chosen) + " call\n";
       continue;
     }
+    if (c.at.waits == which_case) {
+      text += title(of(r, c.at.actor)) + " takes, in " + describe(c.at.what, c.object) + " (its " + ordinal(c.at.nth) +
+              "), the " + ordinal(c.chosen) + " of the cases that are ready\n";
+      continue;
+    }
     if (c.at.actor != 0) text += title(of(r, c.at.actor)) + ' ' + place_in_words(c.at, c.object) + ", and ";
     text += title(of(r, c.chosen)) + " goes on\n";
   }

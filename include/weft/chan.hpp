@@ -1,0 +1,369 @@
+// weft::chan: Go's channels, between goroutines and plain threads alike.
+#pragma once
+#include <concepts>
+#include <cstddef>
+#include <iterator>
+#include <optional>
+#include <type_traits>
+
+#include "weft/detail/hchan.hpp"
+#include "weft/detail/select_case.hpp"
+
+namespace weft {
+inline namespace v0 {
+
+template <class T = void>
+class chan;
+template <class T = void>
+class send_chan;
+template <class T = void>
+class recv_chan;
+
+/// What came of a call that does not wait.
+enum class chan_status : unsigned char { ok, would_block, closed };
+
+namespace detail {
+
+template <class T>
+inline constexpr bool can_be_sent = std::is_void_v<T> || (std::is_object_v<T> && !std::is_array_v<T> &&
+                                                          !std::is_const_v<T> && !std::is_volatile_v<T> &&
+                                                          std::is_destructible_v<T> && std::is_move_constructible_v<T>);
+
+// Room for an element that is not there yet.
+template <class T>
+union elem_room {
+  T value;
+  elem_room() {}
+  ~elem_room() {}
+  void* at() { return const_cast<void*>(static_cast<const volatile void*>(__builtin_addressof(value))); }
+};
+
+template <class T>
+void assign_elem(void* dst, void* src, bool copy) {
+  T& to = *static_cast<T*>(dst);
+  if constexpr (std::is_copy_assignable_v<T>) {
+    if (copy) {
+      to = *static_cast<const T*>(src);
+      return;
+    }
+  }
+  to = static_cast<T&&>(*static_cast<T*>(src));
+}
+
+template <class T>
+void* erase(const T& value) {
+  return const_cast<void*>(static_cast<const volatile void*>(__builtin_addressof(value)));
+}
+
+// ---- the operations, for whatever handle
+
+template <class T>
+void send_to(hchan* c, const T& value, bool copy) {
+  if constexpr (has_fast_path<T>) {
+    if (put_in_buffer(c, value)) [[likely]]
+      return;
+  }
+  chan_send(c, erase(value), copy);
+}
+
+template <class T>
+chan_op try_send_to(hchan* c, const T& value, bool copy) {
+  if constexpr (has_fast_path<T>) {
+    if (put_in_buffer(c, value)) [[likely]]
+      return chan_op::ok;
+  }
+  return chan_try_send(c, erase(value), copy);
+}
+
+template <class T>
+std::optional<T> receive_from(hchan* c) {
+  std::optional<T> value;
+  if constexpr (has_fast_path<T>) {
+    elem_room<T> room;
+    if (take_from_buffer<T>(c, room.at()) || chan_recv(c, room.at(), nullptr)) [[likely]]
+      value.emplace(room.value);
+  } else {
+    chan_recv(c, &value, put_in_optional<T>);
+  }
+  return value;
+}
+
+// In raw memory.
+template <class T>
+chan_op try_receive_in(hchan* c, elem_room<T>& room) {
+  if constexpr (has_fast_path<T>) {
+    if (take_from_buffer<T>(c, room.at())) [[likely]]
+      return chan_op::ok;
+  }
+  return chan_try_recv(c, room.at(), is_plain<T> ? nullptr : construct_elem<T>);
+}
+
+// A value that may be moved twice is taken out of the channel's lock before the one that was there is destroyed or
+// assigned to, which is the program's code.
+template <class T>
+chan_op try_receive_in(hchan* c, T& to) {
+  if constexpr (moves_safely<T> && std::is_nothrow_move_assignable_v<T>) {
+    elem_room<T> room;
+    const chan_op r = try_receive_in<T>(c, room);
+    if (r == chan_op::ok) {
+      to = static_cast<T&&>(room.value);
+      room.value.~T();
+    }
+    return r;
+  } else {
+    return chan_try_recv(c, erase(to), assign_elem<T>);
+  }
+}
+
+template <class T>
+chan_op try_receive_in(hchan* c, std::optional<T>& to) {
+  chan_op r;
+  if constexpr (moves_safely<T>) {
+    elem_room<T> room;
+    r = try_receive_in<T>(c, room);
+    if (r == chan_op::ok) {
+      struct last {
+        T& value;
+        ~last() { value.~T(); }
+      } landed{room.value};
+      to.emplace(static_cast<T&&>(room.value));
+    }
+  } else {
+    r = chan_try_recv(c, &to, put_in_optional<T>);
+  }
+  if (r == chan_op::closed) to.reset();
+  return r;
+}
+
+// A handle: one share of a channel, or nil.
+class chan_handle {
+ public:
+  constexpr chan_handle() noexcept = default;
+  constexpr chan_handle(decltype(nullptr)) noexcept {}
+  chan_handle(const chan_handle& other) noexcept : c_(other.c_) { chan_hold(c_); }
+  chan_handle(chan_handle&& other) noexcept : c_(other.c_) { other.c_ = nullptr; }
+  chan_handle& operator=(const chan_handle& other) noexcept {
+    chan_handle copy(other);
+    swap(copy);
+    return *this;
+  }
+  chan_handle& operator=(chan_handle&& other) noexcept {
+    chan_handle taken(static_cast<chan_handle&&>(other));
+    swap(taken);
+    return *this;
+  }
+  ~chan_handle() { chan_drop(c_); }
+
+  /// Values in the buffer, 0 for a nil channel. Others may change it at any moment.
+  [[nodiscard]] std::size_t size() const noexcept {
+    return c_ == nullptr ? 0 : static_cast<std::size_t>(__atomic_load_n(&c_->qcount, __ATOMIC_RELAXED));
+  }
+  /// Of the buffer: 0 for an unbuffered channel, and for nil.
+  [[nodiscard]] std::size_t capacity() const noexcept {
+    return c_ == nullptr ? 0 : static_cast<std::size_t>(c_->dataqsiz);
+  }
+  /// Whether it is not nil.
+  explicit operator bool() const noexcept { return c_ != nullptr; }
+
+  /// Whether both are handles of one channel, or both nil.
+  friend bool operator==(const chan_handle& a, const chan_handle& b) noexcept { return a.c_ == b.c_; }
+  friend bool operator==(const chan_handle& a, decltype(nullptr)) noexcept { return a.c_ == nullptr; }
+
+ protected:
+  explicit constexpr chan_handle(hchan* c) noexcept : c_(c) {}
+
+ private:
+  friend struct chan_access;
+  void swap(chan_handle& other) noexcept {
+    hchan* c = c_;
+    c_ = other.c_;
+    other.c_ = c;
+  }
+  hchan* c_ = nullptr;
+};
+
+struct chan_access {
+  static hchan* of(const chan_handle& h) noexcept { return h.c_; }
+};
+
+// What a handle that can send has. H is the handle.
+template <class H, class T>
+class sends {
+ public:
+  /// Sends a copy of value. Blocks the goroutine (or plain thread) until a receiver has it or the buffer has room; on a nil
+  /// channel for ever.
+  ///   Throws    send_on_closed_channel, also when the channel is closed while this waits; weft::cancelled, when it has to
+  ///             wait: a cancellation point; what the copy throws, and then nothing was sent.
+  ///   Orders    everything before it happens before the receive that gets the value returns. The k-th receive from a
+  ///             channel of capacity C happens before the (k+C)-th send returns.
+  ///   The copy is made with the channel locked: it sees what code on a plain thread sees, and must not use this channel.
+  void send(const T& value) const requires std::is_copy_constructible_v<T> { send_to(c(), value, true); }
+  /// The same, by moving value away; untouched if it throws.
+  void send(T&& value) const { send_to(c(), value, false); }
+
+  /// Sends if that needs no waiting: ok; else would_block (always for nil) or closed, and value is untouched.
+  chan_status try_send(const T& value) const requires std::is_copy_constructible_v<T> {
+    return static_cast<chan_status>(try_send_to(c(), value, true));
+  }
+  chan_status try_send(T&& value) const { return static_cast<chan_status>(try_send_to(c(), value, false)); }
+
+  /// Closes the channel: receivers get what is in the buffer and then nothing; who waits goes on at once.
+  ///   Throws    close_of_closed_channel, close_of_nil_channel.
+  ///   Blocks    no. Not a cancellation point.
+  void close() const { chan_close(c()); }
+
+  /// A case of a select: weft::send(*this, value).
+  select_case on_send(const T& value) const requires std::is_copy_constructible_v<T> {
+    return send_case(c(), __builtin_addressof(value), true);
+  }
+  select_case on_send(T&& value) const { return send_case(c(), __builtin_addressof(value), false); }
+
+ private:
+  hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
+};
+
+template <class H>
+class sends<H, void> {
+ public:
+  void send() const { chan_send(c(), nullptr, false); }
+  chan_status try_send() const { return static_cast<chan_status>(chan_try_send(c(), nullptr, false)); }
+  void close() const { chan_close(c()); }
+  select_case on_send() const {
+    return access::make({c(), nullptr, nullptr, nullptr, nullptr, case_kind::send, false});
+  }
+
+ private:
+  hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
+};
+
+// The values of a channel until it is closed, for range-for.
+template <class T>
+class chan_iterator {
+ public:
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+  using iterator_concept = std::input_iterator_tag;
+
+  explicit chan_iterator(hchan* c) : c_(c), value_(receive_from<T>(c)) {}
+  T& operator*() const { return *value_; }
+  T* operator->() const { return &*value_; }
+  chan_iterator& operator++() {
+    value_.reset();  // destroyed before the wait, as a local of the loop would be
+    if constexpr (has_fast_path<T>) {
+      value_ = receive_from<T>(c_);
+    } else {
+      chan_recv(c_, &value_, put_in_optional<T>);
+    }
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const chan_iterator& i, std::default_sentinel_t) { return !i.value_.has_value(); }
+
+ private:
+  hchan* c_;
+  mutable std::optional<T> value_;
+};
+
+// What a handle that can receive has.
+template <class H, class T>
+class receives {
+ public:
+  /// Receives a value; nullopt when the channel is closed and drained. Blocks the goroutine (or plain thread) until there
+  /// is one or the channel is closed; on a nil channel for ever.
+  ///   Throws    weft::cancelled, when it has to wait: a cancellation point; what T's move throws, and then the value is
+  ///             where it was.
+  ///   Orders    everything before the send, or close(), happens before this returns.
+  std::optional<T> recv() const { return receive_from<T>(c()); }
+
+  /// Receives if that needs no waiting, and writes to value only then; else would_block (always for nil) or closed.
+  [[nodiscard]] chan_status try_recv(T& value) const requires std::is_move_assignable_v<T> {
+    return static_cast<chan_status>(try_receive_in<T>(c(), value));
+  }
+  /// The same; nullopt when the channel is closed and drained, unchanged when it would block.
+  [[nodiscard]] chan_status try_recv(std::optional<T>& value) const {
+    return static_cast<chan_status>(try_receive_in<T>(c(), value));
+  }
+
+  /// for (T& value : ch): until the channel is closed and drained. Each step is a recv().
+  chan_iterator<T> begin() const { return chan_iterator<T>(c()); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+  /// A case of a select: weft::recv(*this, value).
+  select_case on_recv(std::optional<T>& value) const { return recv_case(c(), &value); }
+  select_case on_recv() const { return drop_case<T>(c()); }
+
+ private:
+  hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
+};
+
+template <class H>
+class receives<H, void> {
+ public:
+  /// True: somebody sent. False: closed and drained.
+  bool recv() const { return chan_recv(c(), nullptr, nullptr); }
+  [[nodiscard]] chan_status try_recv() const { return static_cast<chan_status>(chan_try_recv(c(), nullptr, nullptr)); }
+  select_case on_recv(bool& received) const {
+    return access::make({c(), &received, nullptr, nullptr, finish_flag, case_kind::recv, false});
+  }
+  select_case on_recv() const {
+    return access::make({c(), nullptr, nullptr, nullptr, nullptr, case_kind::recv, false});
+  }
+
+ private:
+  hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
+};
+
+}  // namespace detail
+
+/// A channel: a cheap handle, copied like a shared_ptr. All operations are const, so that a handle captured by value
+/// works in a goroutine. The last handle that goes frees the channel, with what is in its buffer; it does not close it.
+/// Values are received in the order in which they were sent, who waits is served in the order in which it came, and a
+/// value that a waiting receiver gets goes straight to it.
+///   T   any object type that can be moved: move-only, over-aligned, with no default constructor. A move or copy that
+///       throws leaves the call that performs it, and the channel as it was.
+/// chan<> carries no values: send(), recv() -> bool, close().
+/// A channel may be destroyed as soon as its last waiter has returned, even while the call that served it has not.
+/// Cost  96 bytes and the buffer, one allocation. Source: Go's runtime/chan.go.
+template <class T>
+class chan : public detail::chan_handle, public detail::sends<chan<T>, T>, public detail::receives<chan<T>, T> {
+  static_assert(detail::can_be_sent<T>,
+                "weft::chan<T>: T must be an object type that can be moved, neither const nor an array");
+
+ public:
+  using value_type = T;
+
+  /// A new channel without a buffer: a send waits for its receiver.
+  chan() : chan_handle(detail::make_chan(&detail::type_of<T>, 0)) {}
+  /// A new channel with room for `capacity` values.
+  ///   Throws    weft::error "makechan: size out of range", for a negative or huge one; std::bad_alloc.
+  template <std::integral N>
+  explicit chan(N capacity)
+      : chan_handle(detail::make_chan(&detail::type_of<T>, static_cast<std::ptrdiff_t>(capacity))) {}
+  /// Nil: sending and receiving block for ever; in a select never ready.
+  constexpr chan(decltype(nullptr)) noexcept : chan_handle(nullptr) {}
+};
+
+/// The sending end of a channel. Default-constructed it is nil.
+template <class T>
+class send_chan : public detail::chan_handle, public detail::sends<send_chan<T>, T> {
+ public:
+  using value_type = T;
+  constexpr send_chan() noexcept = default;
+  constexpr send_chan(decltype(nullptr)) noexcept {}
+  send_chan(const chan<T>& c) noexcept : chan_handle(c) {}
+  send_chan(chan<T>&& c) noexcept : chan_handle(static_cast<chan_handle&&>(c)) {}
+};
+
+/// The receiving end of a channel. Default-constructed it is nil.
+template <class T>
+class recv_chan : public detail::chan_handle, public detail::receives<recv_chan<T>, T> {
+ public:
+  using value_type = T;
+  constexpr recv_chan() noexcept = default;
+  constexpr recv_chan(decltype(nullptr)) noexcept {}
+  recv_chan(const chan<T>& c) noexcept : chan_handle(c) {}
+  recv_chan(chan<T>&& c) noexcept : chan_handle(static_cast<chan_handle&&>(c)) {}
+};
+
+}  // namespace v0
+}  // namespace weft

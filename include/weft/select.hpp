@@ -1,0 +1,225 @@
+// weft::select: one of several operations, whichever can happen first. Go's select.
+#pragma once
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <type_traits>
+
+#include "weft/chan.hpp"
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+template <class C>
+struct handle_traits {
+  static constexpr bool sends = false, receives = false;
+};
+template <class T>
+struct handle_traits<chan<T>> {
+  using elem = T;
+  static constexpr bool sends = true, receives = true;
+};
+template <class T>
+struct handle_traits<send_chan<T>> {
+  using elem = T;
+  static constexpr bool sends = true, receives = false;
+};
+template <class T>
+struct handle_traits<recv_chan<T>> {
+  using elem = T;
+  static constexpr bool sends = false, receives = true;
+};
+
+}  // namespace detail
+
+/// The handles that can send, or receive: chan and one of its views.
+template <class C>
+concept sendable = detail::handle_traits<C>::sends;
+template <class C>
+concept receivable = detail::handle_traits<C>::receives;
+template <class C>
+using elem_t = typename detail::handle_traits<C>::elem;
+
+namespace detail {
+
+template <class C>
+concept carries = !std::is_void_v<elem_t<C>>;
+
+// A case with a handler: what select() calls once the case has happened. Lives as long as the select's arguments do.
+template <class T, class F>
+struct handled_recv {
+  hchan* c;
+  F&& f;
+  std::optional<T> value = {};
+
+  select_case as_case() { return recv_case(c, &value); }
+  void call() { static_cast<void>(static_cast<F&&>(f)(static_cast<std::optional<T>&&>(value))); }
+};
+template <class F>
+struct handled_recv<void, F> {
+  hchan* c;
+  F&& f;
+  bool received = false;
+
+  select_case as_case() { return access::make({c, &received, nullptr, nullptr, finish_flag, case_kind::recv, false}); }
+  void call() {
+    if constexpr (std::is_invocable_v<F, bool>) {
+      static_cast<void>(static_cast<F&&>(f)(static_cast<bool>(received)));
+    } else {
+      static_cast<void>(static_cast<F&&>(f)());
+    }
+  }
+};
+template <class F>
+struct handled_send {
+  select_case s;
+  F&& f;
+
+  select_case as_case() { return s; }
+  void call() { static_cast<void>(static_cast<F&&>(f)()); }
+};
+
+template <class S>
+inline constexpr bool is_handled = false;
+template <class T, class F>
+inline constexpr bool is_handled<handled_recv<T, F>> = true;
+template <class F>
+inline constexpr bool is_handled<handled_send<F>> = true;
+
+template <class S>
+concept a_case = std::same_as<std::remove_cvref_t<S>, select_case> || is_handled<std::remove_cvref_t<S>>;
+
+// What select() sees of an argument: the record that the core works on, and what is left to be done afterwards. For an
+// argument that was made in the call all of this is known to the compiler, and costs no indirect call.
+template <class S>
+class case_argument {
+ public:
+  explicit case_argument(S& s) : s_(s), case_(record(s)) {}
+  const select_case& record() const { return case_; }
+  void finish(const chosen& c, void* landing) const {
+    const scase& s = access::of(case_);
+    if (c.finished || s.kind != case_kind::recv || s.finish == nullptr) return;
+    s.finish(s.elem, landing, c.received);
+  }
+  void call() const {
+    if constexpr (is_handled<S>) s_.call();
+  }
+
+ private:
+  static select_case record(S& s) {
+    if constexpr (is_handled<S>) {
+      return s.as_case();
+    } else {
+      return s;
+    }
+  }
+  S& s_;
+  select_case case_;
+};
+
+template <class... S>
+inline std::size_t select_among(bool block, const case_argument<S>&... cases) {
+  alignas(landing_align) unsigned char landing[landing_bytes];
+  const select_case all[sizeof...(S) == 0 ? 1 : sizeof...(S)] = {cases.record()...};
+  const chosen c = select_go(all, sizeof...(S), block, landing);
+  std::size_t i = 0;
+  (static_cast<void>(i++ == c.index ? cases.finish(c, landing) : void()), ...);
+  i = 0;
+  (static_cast<void>(i++ == c.index ? cases.call() : void()), ...);
+  return c.index;
+}
+
+inline std::size_t select_span(std::span<const select_case> cases, bool block) {
+  alignas(landing_align) unsigned char landing[landing_bytes];
+  const chosen c = select_go(cases.data(), cases.size(), block, landing);
+  if (c.index != npos) {
+    const scase& s = access::of(cases[c.index]);
+    if (!c.finished && s.kind == case_kind::recv && s.finish != nullptr) s.finish(s.elem, landing, c.received);
+  }
+  return c.index;
+}
+
+}  // namespace detail
+
+// ---- cases
+
+/// Receives into value: the value, or nullopt when the channel is closed and drained. Untouched if another case happens.
+template <receivable C>
+  requires detail::carries<C> select_case recv(const C& c, std::optional<elem_t<C>>& value) {
+    return detail::recv_case(detail::chan_access::of(c), &value);
+  }
+/// From a chan<>: true if somebody sent, false if it is closed.
+template <receivable C>
+  requires(!detail::carries<C>)
+select_case recv(const C& c, bool& received) { return c.on_recv(received); }
+/// Receives, and drops the value.
+template <receivable C>
+select_case recv(const C& c) {
+  return c.on_recv();
+}
+/// With a handler, called after the choice and outside all locks: f(std::optional<T>); for a chan<>: f(bool) or f().
+template <receivable C, class F>
+  requires(detail::carries<C>&& std::is_invocable_v<F, std::optional<elem_t<C>>>)
+|| (!detail::carries<C> && (std::is_invocable_v<F, bool> || std::is_invocable_v<F>)) auto recv(const C& c, F&& f) {
+  return detail::handled_recv<elem_t<C>, F>{detail::chan_access::of(c), static_cast<F&&>(f)};
+}
+
+/// Sends a copy of value if this case happens.
+template <sendable C>
+  requires detail::carries<C> select_case send(const C& c, const elem_t<C>& value)
+requires std::is_copy_constructible_v<elem_t<C>> { return c.on_send(value); }
+/// Sends value by moving it away if this case happens; else value is untouched.
+template <sendable C>
+  requires detail::carries<C> select_case send(const C& c, elem_t<C>&& value) {
+    return c.on_send(static_cast<elem_t<C>&&>(value));
+  }
+template <sendable C>
+  requires(!detail::carries<C>)
+select_case send(const C& c) { return c.on_send(); }
+/// With a handler: f(), called after the choice and outside all locks.
+template <sendable C, std::invocable F>
+  requires detail::carries<C>
+auto send(const C& c, const elem_t<C>& value, F&& f) requires std::is_copy_constructible_v<elem_t<C>> {
+  return detail::handled_send<F>{c.on_send(value), static_cast<F&&>(f)};
+}
+template <sendable C, std::invocable F>
+  requires detail::carries<C>
+auto send(const C& c, elem_t<C>&& value, F&& f) {
+  return detail::handled_send<F>{c.on_send(static_cast<elem_t<C>&&>(value)), static_cast<F&&>(f)};
+}
+template <sendable C, std::invocable F>
+  requires(!detail::carries<C>)
+auto send(const C& c, F&& f) { return detail::handled_send<F>{c.on_send(), static_cast<F&&>(f)}; }
+
+// ---- select
+
+/// Waits until one of the cases can happen, lets exactly that one happen, and returns its index. Among several that can, each
+/// is equally likely. A case on a nil channel never happens; with no other it blocks for ever.
+///   Throws    send_on_closed_channel, if a send to a closed channel is drawn (it counts as one that can happen);
+///             weft::cancelled, when it has to wait: a cancellation point; what an element's copy or move throws, and what
+///             a handler throws.
+///   Blocks    the goroutine, or the plain thread.
+///   Cost      no allocation up to 64 cases. One that can happen at once locks its own channel only.
+template <detail::a_case... S>
+inline std::size_t select(S&&... cases) {
+  return detail::select_among(true, detail::case_argument<std::remove_reference_t<S>>(cases)...);
+}
+inline std::size_t select(std::span<const select_case> cases) { return detail::select_span(cases, true); }
+
+/// The same without waiting, Go's select with a default case: nullopt if no case can happen now.
+template <detail::a_case... S>
+[[nodiscard]] inline std::optional<std::size_t> try_select(S&&... cases) {
+  const std::size_t i = detail::select_among(false, detail::case_argument<std::remove_reference_t<S>>(cases)...);
+  if (i == detail::npos) return std::nullopt;
+  return i;
+}
+[[nodiscard]] inline std::optional<std::size_t> try_select(std::span<const select_case> cases) {
+  const std::size_t i = detail::select_span(cases, false);
+  if (i == detail::npos) return std::nullopt;
+  return i;
+}
+
+}  // namespace v0
+}  // namespace weft

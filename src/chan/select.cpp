@@ -1,0 +1,317 @@
+// select: one of several channel operations, whichever can happen first (GO-BEHAVIOUR C2).
+//
+//   1  a look at all cases without locks; of those that seem ready one is drawn, and tried under its channel's lock alone
+//   2  none: all channels are locked, in the order of their addresses, and looked at together. Go knows only this way; it
+//      is what makes "nothing was ready" true at one moment for all cases at once
+//   3  still none: a sudog in each channel; the locks are given back on the other side of the switch
+//   4  whoever sets the token (model/hchan.hpp) has decided. Awake, the select takes its other sudogs off
+//
+// Who    the locks of step 2 belong to the M until the park's commit gives them back, each once.
+// State  select_wait.done: 0 while the select waits; 1 once somebody has decided, until it waits again.
+// Order  select.locks   by address, so that two selects over the same channels cannot hold one each.
+//        select.token   see model/hchan.hpp
+//        select.gone    the commit's last unlock (release) / step 4's lock of that channel (acquire): the commit reads the
+//                       list of channels in the select's frame until then, and the frame stays as long. The winner's channel
+//                       needs no such look: its lock was free already when the winner took it.
+// Never  read the frame after the commit's last unlock.
+// Why    a draw among those that are ready, not a random order of all: one random number instead of n, and an exploration
+//        has one decision to make where Go has a permutation.
+// Checked by test/model/select_model.cpp, test/unit/chan, test/conformance/select_test.cpp, test/stress.
+#include "weft/select.hpp"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/noise.hpp"
+#include "chan/transfer.hpp"
+#include "os/sys.hpp"
+#include "sched/exploration.hpp"
+#include "sched/park.hpp"
+#include "weft/error.hpp"
+
+namespace weft::rt {
+namespace {
+
+using v0::select_case;
+using v0::detail::case_kind;
+using v0::detail::chosen;
+using v0::detail::npos;
+using v0::detail::scase;
+
+const scase& of(const select_case& c) { return v0::detail::access::of(c); }
+
+// What the select needs while it waits, for so many cases.
+struct storage {
+  chan_sudog* sudogs;
+  hchan** locks;
+};
+
+class selecting {
+ public:
+  selecting(const select_case* cases, std::size_t n, void* landing, storage room)
+      : cases_(cases), n_(n), landing_(landing), room_(room) {}
+
+  chosen run(bool block) {
+    caller me;
+    if (me.self() == nullptr || me.self()->rt->explore == nullptr) {
+      if (try_one(me)) return chosen_;
+    }
+    for (;;) {
+      lock_all();
+      if (try_all(me)) return chosen_;
+      if (!block || me.cancelled()) {
+        unlock_all(this);
+        cancelled_ = block;
+        return {npos, false};
+      }
+      switch (wait(me)) {
+        case wait_result::handed:
+        case wait_result::closed: return chosen_;
+        case wait_result::cancelled: cancelled_ = true; return {npos, false};
+        default: break;
+      }
+    }
+  }
+
+  bool cancelled() const { return cancelled_; }
+  bool sent_to_closed() const { return sent_to_closed_; }
+
+ private:
+  const scase& at(std::size_t i) const { return of(cases_[i]); }
+
+  place where(const scase& s) const {
+    if (s.kind == case_kind::send || s.put != nullptr) return {s.elem, s.put, s.copy};
+    return {s.finish != nullptr ? landing_ : nullptr, s.land, false};
+  }
+
+  static bool looks_ready(const scase& s) {
+    if (s.c == nullptr) return false;
+    if (!looks_open(s.c)) return true;
+    return s.kind == case_kind::send ? !looks_full(s.c) : !looks_empty(s.c);
+  }
+
+  // Case i, whose channel's lock is held. False: somebody was quicker.
+  bool attempt_case(std::size_t i, g*& next) {
+    const scase& s = at(i);
+    const attempt a = s.kind == case_kind::send ? send_now(s.c, where(s), next) : recv_now(s.c, where(s), next);
+    if (a == attempt::nobody) return false;
+    chosen_ = {i, a == attempt::done};
+    sent_to_closed_ = s.kind == case_kind::send && a == attempt::closed;
+    return true;
+  }
+
+  // Step 1. False: nothing happened.
+  bool try_one(caller& me) {
+    std::uint32_t ready_cases = 0;
+    for (std::size_t i = 0; i < n_; ++i) ready_cases += looks_ready(at(i)) ? 1 : 0;
+    if (ready_cases == 0) return false;
+    std::uint32_t skip = ready_cases == 1 ? 0 : me.choose(site::select_case, ready_cases);
+    for (std::size_t i = 0; i < n_; ++i) {
+      const scase& s = at(i);
+      if (!looks_ready(s) || skip-- != 0) continue;
+      if (s.kind == case_kind::recv && is_drained(s.c)) {  // order: chan.closed
+        chosen_ = {i, false};
+        return true;
+      }
+      g* next = nullptr;
+      bool happened;
+      lock_of(s.c).lock();
+      try {
+        happened = attempt_case(i, next);
+      } catch (...) {
+        lock_of(s.c).unlock();
+        if (next != nullptr) ready(me.self(), next);
+        throw;
+      }
+      lock_of(s.c).unlock();
+      if (next != nullptr) ready(me.self(), next);
+      return happened;
+    }
+    return false;
+  }
+
+  // Step 2, with all locks, which it gives back if a case has happened.
+  bool try_all(caller& me) {
+    for (;;) {
+      std::uint32_t ready_cases = 0;
+      for (std::size_t i = 0; i < n_; ++i) ready_cases += looks_ready(at(i)) ? 1 : 0;
+      if (ready_cases == 0) return false;
+      std::uint32_t skip = ready_cases == 1 ? 0 : me.choose(site::select_case, ready_cases);
+      for (std::size_t i = 0; i < n_; ++i) {
+        if (!looks_ready(at(i)) || skip-- != 0) continue;
+        g* next = nullptr;
+        bool happened;
+        try {
+          happened = attempt_case(i, next);
+        } catch (...) {
+          unlock_all(this);
+          if (next != nullptr) ready(me.self(), next);
+          throw;
+        }
+        if (!happened) break;  // only selects that had gone elsewhere waited there; they are off the queue now
+        unlock_all(this);
+        if (next != nullptr) ready(me.self(), next);
+        return true;
+      }
+    }
+  }
+
+  void lock_all() {
+    nlocks_ = 0;
+    for (std::size_t i = 0; i < n_; ++i) {
+      if (at(i).c != nullptr) room_.locks[nlocks_++] = at(i).c;
+    }
+    std::sort(room_.locks, room_.locks + nlocks_);
+    nlocks_ = static_cast<std::size_t>(std::unique(room_.locks, room_.locks + nlocks_) - room_.locks);
+    for (std::size_t i = 0; i < nlocks_; ++i) lock_of(room_.locks[i]).lock();  // order: select.locks
+  }
+
+  // The park's commit, too: after the last unlock the select may be over, and this frame gone.
+  static void unlock_all(void* self) {
+    auto* s = static_cast<selecting*>(self);
+    hchan** locks = s->room_.locks;
+    for (std::size_t i = 0, n = s->nlocks_; i < n; ++i) lock_of(locks[i]).unlock();  // order: select.gone
+  }
+
+  // Steps 3 and 4.
+  wait_result wait(caller& me) {
+    select_wait sel;
+    sel.gp = me.waiter();
+    sel.addr = nullptr;
+    sel.kind = wait_kind::select;
+    sel.cases = room_.sudogs;
+    for (std::size_t i = 0; i < n_; ++i) {
+      const scase& s = at(i);
+      if (s.c == nullptr) continue;
+      auto* sg = ::new (&room_.sudogs[sel.n++]) chan_sudog;
+      const place p = where(s);
+      sg->gp = sel.gp;
+      sg->addr = s.c;
+      sg->kind = wait_kind::select;
+      sg->elem = p.elem;
+      sg->put = p.put;
+      sg->copy = p.copy;
+      sg->sends = s.kind == case_kind::send;
+      sg->index = static_cast<std::uint32_t>(i);
+      sg->select = &sel;
+      (sg->sends ? waitq::send(s.c) : waitq::recv(s.c)).push_back(sg);
+    }
+    me.wait<unlock_all>(sel, this, sel.n == 0 ? wait_reason::select_no_cases : wait_reason::select, true);
+    for (std::uint32_t i = 0; i < sel.n; ++i) {
+      chan_sudog* sg = &sel.cases[i];
+      if (sg != sel.won) leave_queue(sg);  // order: select.gone
+      if (sg->orphaned) [[unlikely]]
+        v0::detail::chan_drop(sg->chan());
+    }
+    if (sel.won != nullptr) {
+      chosen_ = {sel.won->index, sel.result == wait_result::handed};
+      sent_to_closed_ = sel.won->sends && sel.result == wait_result::closed;
+    }
+    return sel.result;
+  }
+
+  const select_case* cases_;
+  std::size_t n_;
+  void* landing_;
+  storage room_;
+  std::size_t nlocks_ = 0;
+  chosen chosen_{npos, false};
+  bool cancelled_ = false;
+  bool sent_to_closed_ = false;
+};
+
+[[noreturn, gnu::cold, gnu::noinline]] void unwind() { throw v0::cancelled(); }
+[[noreturn, gnu::cold, gnu::noinline]] void send_on_closed() { throw v0::send_on_closed_channel(); }
+
+chosen select_with(const select_case* cases, std::size_t n, bool block, void* landing, storage room) {
+  selecting s(cases, n, landing, room);
+  const chosen c = s.run(block);
+  if (s.cancelled()) [[unlikely]]
+    unwind();
+  if (s.sent_to_closed()) [[unlikely]]
+    send_on_closed();
+  return c;
+}
+
+template <std::size_t N>
+[[gnu::noinline]] chosen select_small(const select_case* cases, std::size_t n, bool block, void* landing) {
+  hchan* locks[N];
+  alignas(chan_sudog) unsigned char sudogs[N * sizeof(chan_sudog)];  // made when it waits
+  return select_with(cases, n, block, landing, {reinterpret_cast<chan_sudog*>(sudogs), locks});
+}
+
+chosen select_any(const select_case* cases, std::size_t n, bool block, void* landing) {
+  if (n <= 4) return select_small<4>(cases, n, block, landing);
+  if (n <= 64) return select_small<64>(cases, n, block, landing);
+  const std::unique_ptr<hchan*[]> locks(new hchan*[n]);
+  const std::unique_ptr<unsigned char[]> sudogs(new unsigned char[n * sizeof(chan_sudog)]);
+  return select_with(cases, n, block, landing, {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get()});
+}
+
+// An exploration's scheduling point names the first channel; the choice among those that are ready is the exploration's.
+const void* first_channel(const select_case* cases, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (of(cases[i]).c != nullptr) return of(cases[i]).c;
+  }
+  return nullptr;
+}
+
+[[gnu::noinline, gnu::cold]] chosen explored_select(const select_case* cases, std::size_t n, bool block,
+                                                    void* landing) {
+  const op what = block ? op::select : op::try_select;
+  step(what, first_channel(cases, n));
+  const chosen c = select_any(cases, n, block, landing);
+  stepped(what, c.index == npos ? nullptr : of(cases[c.index]).c, c.index != npos);
+  return c;
+}
+
+chosen select_on(const select_case* cases, std::size_t n, bool block, void* landing) {
+  if (v0::detail::door_open()) [[unlikely]]
+    return explored_select(cases, n, block, landing);
+  return select_any(cases, n, block, landing);
+}
+
+struct need {
+  std::size_t size = 0;
+  std::size_t align = 1;
+};
+
+need landing_for(const select_case* cases, std::size_t n) {
+  need all;
+  for (std::size_t i = 0; i < n; ++i) {
+    const scase& s = of(cases[i]);
+    if (s.c == nullptr || s.kind == case_kind::send || s.put != nullptr || s.finish == nullptr) continue;
+    all.size = std::max(all.size, s.c->type->size);
+    all.align = std::max(all.align, s.c->type->align);
+  }
+  return all;
+}
+
+// Values too large for the caller's landing.
+[[gnu::noinline]] chosen select_and_finish(const select_case* cases, std::size_t n, bool block) {
+  alignas(v0::detail::largest_landing_align) unsigned char landing[v0::detail::largest_landing];
+  chosen c = select_on(cases, n, block, landing);
+  if (c.index == npos) return c;
+  const scase& s = of(cases[c.index]);
+  if (s.kind == case_kind::recv && s.finish != nullptr) s.finish(s.elem, landing, c.received);
+  c.finished = true;
+  return c;
+}
+
+}  // namespace
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+chosen select_go(const select_case* cases, std::size_t n, bool block, void* landing) {
+  const rt::need want = rt::landing_for(cases, n);
+  if (want.size <= landing_bytes && want.align <= landing_align) [[likely]]
+    return rt::select_on(cases, n, block, landing);
+  return rt::select_and_finish(cases, n, block);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

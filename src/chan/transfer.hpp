@@ -1,0 +1,163 @@
+// transfer: one element on its way from a sender to a receiver, or into and out of the buffer, under the channel's lock.
+//
+// Who    the goroutine that found a partner, or room, does both sides' work: it runs the element's copy or move, which is
+//        the program's code. That code sees what a plain thread sees: for its duration getg() is null. So it can call
+//        whatever a thread may call, and cannot leave its stack while the lock is held and the door is closed.
+// State  an element that is plain bytes has no functions; then no code of the program's runs here, and nothing throws.
+// Never  change the channel before what may throw has been done: a move that throws leaves everything as it was. Only
+//        a select that was won cannot be un-won; it is told to try again.
+#pragma once
+#include <cstring>
+
+#include "arch/getg.hpp"
+#include "model/hchan.hpp"
+
+namespace weft::rt {
+
+class as_a_thread {
+ public:
+  as_a_thread() : gp_(getg()) { setg(nullptr); }
+  ~as_a_thread() { setg(gp_); }
+  as_a_thread(const as_a_thread&) = delete;
+  as_a_thread& operator=(const as_a_thread&) = delete;
+
+ private:
+  g* gp_;
+};
+
+// Sizes that are common get instructions of their own.
+[[gnu::always_inline]] inline void copy_bytes(void* to, const void* from, std::size_t n) {
+  switch (n) {
+    case 0: return;
+    case 4: std::memcpy(to, from, 4); return;
+    case 8: std::memcpy(to, from, 8); return;
+    case 16: std::memcpy(to, from, 16); return;
+    default: std::memcpy(to, from, n);
+  }
+}
+
+// Where a value comes from, or where it goes: what a call brings with it, and a sudog keeps while it waits.
+struct place {
+  void* elem;  // to null: it goes nowhere (plain bytes only)
+  elem_fn put;
+  bool copy;
+};
+
+inline place of(const chan_sudog* sg) { return {sg->elem, sg->put, sg->copy}; }
+
+inline void move_elem(const elem_type* type, place to, place from) {
+  if (to.put != nullptr) [[unlikely]] {
+    as_a_thread outside;
+    to.put(to.elem, from.elem, from.copy);
+  } else if (to.elem != nullptr) {
+    copy_bytes(to.elem, from.elem, type->size);
+  }
+}
+
+inline unsigned char* slot(hchan* c, std::uint64_t i) { return c->buf + i * c->type->size; }
+inline std::uint64_t after(const hchan* c, std::uint64_t i) { return i + 1 == c->dataqsiz ? 0 : i + 1; }
+inline void set_count(hchan* c, std::uint64_t n) { __atomic_store_n(&c->qcount, n, __ATOMIC_RELAXED); }
+
+// The buffer has room.
+inline void put_last(hchan* c, place from) {
+  move_elem(c->type, {slot(c, c->sendx), c->type->construct, false}, from);
+  c->sendx = after(c, c->sendx);
+  set_count(c, c->qcount + 1);
+}
+
+// The buffer has a value. What is left of it in the buffer is destroyed when it has been moved away.
+inline void take_first(hchan* c, place to) {
+  unsigned char* from = slot(c, c->recvx);
+  move_elem(c->type, to, {from, nullptr, false});
+  if (c->type->destroy != nullptr) [[unlikely]] {
+    as_a_thread outside;
+    c->type->destroy(from);
+  }
+  c->recvx = after(c, c->recvx);
+  set_count(c, c->qcount - 1);
+}
+
+// What came of an attempt, with the lock held all the time.
+enum class attempt : std::uint8_t { done, closed, nobody };
+
+// Sends, if that can be done now. `next` gets the receiver to be readied, if there is one.
+// Throws what the element's move throws: then nothing has happened, but that `next` may be a select that is to try again.
+inline attempt send_now(hchan* c, place from, g*& next) {
+  if (c->closed != 0) return attempt::closed;
+  if (chan_sudog* sg = waitq::recv(c).claim()) {
+    if (sg->put == nullptr) {
+      move_elem(c->type, of(sg), from);
+    } else {
+      try {
+        move_elem(c->type, of(sg), from);
+      } catch (...) {
+        if (sg->select != nullptr) next = finish(waitq::recv(c), sg, wait_result::woken);
+        throw;
+      }
+    }
+    next = finish(waitq::recv(c), sg, wait_result::handed);
+    return attempt::done;
+  }
+  if (c->qcount == c->dataqsiz) return attempt::nobody;
+  put_last(c, from);
+  return attempt::done;
+}
+
+// The buffer was full and has one free place, which the oldest sender's value gets. When its move throws, the sender has to
+// meet that, not whoever makes room: it tries again.
+inline g* refill(hchan* c, chan_sudog* sg) {
+  wait_result r = wait_result::handed;
+  if (c->type->construct == nullptr) {
+    put_last(c, of(sg));
+  } else {
+    try {
+      put_last(c, of(sg));
+    } catch (...) {
+      r = wait_result::woken;
+    }
+  }
+  return finish(waitq::send(c), sg, r);
+}
+
+inline attempt recv_now(hchan* c, place to, g*& next) {
+  if (c->qcount != 0) {
+    take_first(c, to);
+    if (waitq::send(c).first() != nullptr) {
+      if (chan_sudog* sg = waitq::send(c).claim()) next = refill(c, sg);
+    }
+    return attempt::done;
+  }
+  if (c->closed != 0) return attempt::closed;
+  chan_sudog* sg = waitq::send(c).claim();
+  if (sg == nullptr) return attempt::nobody;
+  if (to.put == nullptr) {
+    move_elem(c->type, to, of(sg));
+  } else {
+    try {
+      move_elem(c->type, to, of(sg));
+    } catch (...) {
+      if (sg->select != nullptr) next = finish(waitq::send(c), sg, wait_result::woken);
+      throw;
+    }
+  }
+  next = finish(waitq::send(c), sg, wait_result::handed);
+  return attempt::done;
+}
+
+// Without the lock, as hints; each can be wrong a moment later. A select that has gone elsewhere makes a queue look
+// inhabited; whoever then looks with the lock takes it off.
+inline bool looks_open(const hchan* c) { return __atomic_load_n(&c->closed, __ATOMIC_ACQUIRE) == 0; }
+inline bool looks_empty(const hchan* c) {
+  return __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0 &&
+         __atomic_load_n(&c->sendq_first, __ATOMIC_RELAXED) == nullptr;
+}
+inline bool looks_full(const hchan* c) {
+  return __atomic_load_n(&c->qcount, __ATOMIC_RELAXED) == c->dataqsiz &&
+         __atomic_load_n(&c->recvq_first, __ATOMIC_RELAXED) == nullptr;
+}
+// For good: nothing comes into a closed channel any more. So a done channel that all wait on is no place where they meet
+// (Go 20351): nobody writes to it.
+// Order  chan.closed   close: closed (release), after all that was sent / here: closed (acquire), then qcount
+inline bool is_drained(const hchan* c) { return !looks_open(c) && __atomic_load_n(&c->qcount, __ATOMIC_RELAXED) == 0; }
+
+}  // namespace weft::rt
