@@ -49,6 +49,7 @@ class WEFT_EXPORT close_of_nil_channel : public error {
 class WEFT_EXPORT unlock_of_unlocked_mutex : public error {
  public:
   unlock_of_unlocked_mutex() : error("sync: unlock of unlocked mutex") {}
+  using error::error;
 };
 
 /// What a result is when its goroutine was cancelled, or called this_goroutine::exit, before there was one.

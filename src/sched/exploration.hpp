@@ -70,6 +70,10 @@ enum class op : std::uint8_t {
   after_unlock_shared,
   arrive,
   after_arrive,
+  count_down,
+  after_count_down,
+  latch_wait,
+  barrier_wait,
   count_,
 };
 constexpr const char* to_text(op o) {
@@ -117,7 +121,11 @@ constexpr const char* to_text(op o) {
                                    "unlock_shared",
                                    "after_unlock_shared",
                                    "arrive",
-                                   "after_arrive"};
+                                   "after_arrive",
+                                   "count_down",
+                                   "after_count_down",
+                                   "latch_wait",
+                                   "barrier_wait"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }
@@ -137,13 +145,14 @@ constexpr op after(op o) {
     case op::notify: return op::after_notify;
     case op::unlock_shared: return op::after_unlock_shared;
     case op::arrive: return op::after_arrive;
+    case op::count_down: return op::after_count_down;
     default: return op::none;
   }
 }
 // The operation that such a point comes after; else none.
 constexpr op before(op o) {
   for (const op of : {op::go, op::sem_release, op::unlock, op::add, op::done, op::send, op::recv, op::close, op::select,
-                      op::notify, op::unlock_shared, op::arrive}) {
+                      op::notify, op::unlock_shared, op::arrive, op::count_down}) {
     if (o == after(of)) return of;
   }
   return op::none;

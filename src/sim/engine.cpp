@@ -33,7 +33,7 @@ atomic<std::uint64_t>& word_of(const void* object) {
 
 engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 
-bool changes(op what) { return what != op::wait; }
+bool changes(op what) { return what != op::wait && what != op::latch_wait && what != op::barrier_wait; }
 
 // What a strategy is told that the next step touches. An address does for the name of an object: strategies ask no more
 // than whether two are the same. Which variable a point stands beside is not known, so each races with each, and
@@ -90,6 +90,15 @@ std::string describe(op what, std::uint32_t object, bool in_column) {
     case op::lock_shared:
     case op::try_lock_shared:
     case op::unlock_shared: of = "shared_mutex "; break;
+    case op::count_down: of = "latch "; break;
+    case op::latch_wait:
+      text = "wait";
+      of = "latch ";
+      break;
+    case op::barrier_wait:
+      text = "wait";
+      of = "barrier ";
+      break;
     case op::arrive: of = "barrier "; break;
     case op::start: text = "starts"; break;
     case op::end: text = "ends"; break;

@@ -1,5 +1,5 @@
 // wait_group: Go's sync.WaitGroup (GO-BEHAVIOUR C5). Counter and waiters in one word; the queue is in the
-// semaphore table, by address.
+// semaphore table, by address. A latch is the same counter, and only goes down.
 //
 // State  word: counter in the high half, waiters in the low half.
 // Who    the counter: anyone, by CAS. The waiters: raised under the bucket's lock while the counter is above
@@ -19,6 +19,7 @@
 #include "sched/park.hpp"
 #include "sync/word.hpp"
 #include "weft/error.hpp"
+#include "weft/latch.hpp"
 
 namespace weft::rt {
 namespace {
@@ -76,7 +77,7 @@ void waiter_gone(sudog* sg, glist&) {
   }
 }
 
-[[gnu::always_inline]] inline wait_result wait(word64 word) {
+[[gnu::always_inline]] inline wait_result wait(word64 word, wait_reason why) {
   if (count(word.load_acquire()) == 0) return wait_result::handed;  // order: wg.zero
   wait_result result;
   {
@@ -97,19 +98,36 @@ void waiter_gone(sudog* sg, glist&) {
       if (word.cas(old, old + 1)) break;
     }
     b.push_back(&sg, b.empty() ? 0 : me.ticket());
-    me.wait(b, sg, wait_reason::wait_group_wait, true);
+    me.wait(b, sg, why, true);
     result = sg.result;
   }
   // Ours is one of the waits that the group must outlive, so its word can be read. The goroutines that the last
   // done() released may start a new round before this one has left; that is an error in Go and here.
-  if (result == wait_result::handed && word.load() != 0) {
+  if (result == wait_result::handed && why == wait_reason::wait_group_wait && word.load() != 0) {
     throw v0::wait_group_misuse("sync: WaitGroup is reused before previous Wait has returned");
   }
   return result;
 }
 
-void wait_or_unwind(word64 word) {
-  if (wait(word) == wait_result::cancelled) throw v0::cancelled();
+void wait_or_unwind(word64 word, wait_reason why = wait_reason::wait_group_wait) {
+  if (wait(word, why) == wait_result::cancelled) throw v0::cancelled();
+}
+
+[[noreturn, gnu::cold]] void bad_count_down(std::ptrdiff_t n, std::int64_t left) {
+  line text;
+  text.text("weft: latch count_down(").signed_number(n).text(") with ").signed_number(left).text(" left");
+  throw v0::error(text.c_str());
+}
+
+// A latch is a counter that nobody raises.
+void count_down(word64 word, std::ptrdiff_t n) {
+  for (std::uint64_t old = word.load();;) {
+    if (n < 0 || n > count(old)) bad_count_down(n, count(old));
+    const auto now = static_cast<std::uint64_t>(count(old) - n);
+    if (!word.cas(old, now << 32 | waiters(old))) continue;  // order: wg.zero
+    if (now == 0 && n != 0 && waiters(old) != 0) release_all(word);
+    return;
+  }
 }
 
 // In an exploration: a scheduling point before each, and one after add, which may let others go on.
@@ -142,6 +160,27 @@ void wait_group_wait(std::uint64_t* word) {
   if (door_open()) [[unlikely]]
     return rt::explored_wait(rt::word64(word));
   rt::wait_or_unwind(rt::word64(word));
+}
+
+void latch_count_down(std::uint64_t* word, std::ptrdiff_t n) {
+  const bool explored = door_open();
+  if (explored) [[unlikely]]
+    rt::step(rt::op::count_down, word);
+  rt::count_down(rt::word64(word), n);
+  if (explored) [[unlikely]]
+    rt::stepped(rt::op::count_down, word);
+}
+
+void latch_wait(std::uint64_t* word) {
+  if (door_open()) [[unlikely]]
+    rt::step(rt::op::latch_wait, word);
+  rt::wait_or_unwind(rt::word64(word), rt::wait_reason::latch_wait);
+}
+
+void latch_bad_count(std::ptrdiff_t n) {
+  rt::line text;
+  text.text("weft: latch count ").signed_number(n).text(": must be 0 to 2147483647");
+  throw error(text.c_str());
 }
 
 }  // namespace detail

@@ -1,0 +1,141 @@
+// weft::condition_variable, condition_variable_any: waiting for what somebody else says under a lock.
+#pragma once
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+
+#include "weft/detail/config.hpp"
+#include "weft/mutex.hpp"
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+// One wait, in the waiter's frame (src/sync/condition_variable.cpp).
+struct cond_waiter {
+  alignas(8) unsigned char space[128];
+};
+
+// From here on a notification finds the waiter, which still runs.
+WEFT_EXPORT void cond_enlist(std::uint64_t* word, cond_waiter* w);
+// Waits until it is notified, if it has not been. False: the goroutine is to unwind, and is not enlisted any more.
+WEFT_EXPORT bool cond_wait(std::uint64_t* word, cond_waiter* w);
+// It will not wait. A notification that it has had already goes to somebody else.
+WEFT_EXPORT void cond_withdraw(std::uint64_t* word, cond_waiter* w);
+WEFT_EXPORT void cond_notify(std::uint64_t* word, bool all);
+[[noreturn]] WEFT_EXPORT void cond_throw_cancelled();
+[[noreturn]] WEFT_EXPORT void cond_throw_unlocked();
+
+template <class Lock>
+void cond_wait_with(std::uint64_t* word, cond_waiter& w, Lock& lock) {
+  // Enlisted before the lock is free: who then changes what this waits for, and notifies, finds it.
+  try {
+    lock.unlock();
+  } catch (...) {
+    cond_withdraw(word, &w);
+    throw;
+  }
+  bool notified;
+  {
+    struct locked_again {
+      Lock& lock;
+      ~locked_again() { lock.lock(); }  // a lock that throws here terminates, as std's
+    } at_end{lock};
+    notified = cond_wait(word, &w);
+  }
+  if (!notified) cond_throw_cancelled();
+}
+
+}  // namespace detail
+
+/// std::condition_variable's interface, for weft::mutex. Waiters are woken in the order in which they came, and never for no
+/// reason; nobody who comes later can take a notification away from one that waits. Go's sync.Cond.
+/// May be destroyed as soon as all waiters have been notified.
+class condition_variable {
+ public:
+  constexpr condition_variable() noexcept = default;
+  condition_variable(const condition_variable&) = delete;
+  condition_variable& operator=(const condition_variable&) = delete;
+
+  /// Unlocks, blocks the goroutine (or plain thread) until it is notified, and locks again.
+  ///   Takes     a std::unique_lock<weft::mutex>, or whatever else has owns_lock, lock and unlock for one.
+  ///   Throws    weft::cancelled, when it has to wait: a cancellation point, and the lock is held again by then;
+  ///             weft::error when the lock is not held.
+  template <class Lock>
+    requires std::same_as<typename Lock::mutex_type, mutex>
+  void wait(Lock& lock) {
+    if (!lock.owns_lock()) detail::cond_throw_unlocked();
+    detail::cond_waiter w;
+    detail::cond_enlist(&word_, &w);
+    detail::cond_wait_with(&word_, w, lock);
+  }
+  /// Until pred(), which is called with the lock held, returns true.
+  template <class Lock, class Pred>
+    requires std::same_as<typename Lock::mutex_type, mutex>
+  void wait(Lock& lock, Pred pred) {
+    while (!pred()) wait(lock);
+  }
+
+  /// Wakes the one that has waited longest, if there is one. The mutex need not be held. Does not block.
+  void notify_one() { notify(false); }
+  /// Wakes all who wait, in their order.
+  void notify_all() { notify(true); }
+
+ private:
+  void notify(bool all) {
+    if (!detail::door_open() && __atomic_load_n(&word_, __ATOMIC_RELAXED) == 0) return;
+    detail::cond_notify(&word_, all);
+  }
+  std::uint64_t word_ = 0;  // how many wait
+};
+
+/// The same for any lock that has lock() and unlock().
+class condition_variable_any {
+ public:
+  constexpr condition_variable_any() noexcept = default;
+  condition_variable_any(const condition_variable_any&) = delete;
+  condition_variable_any& operator=(const condition_variable_any&) = delete;
+
+  /// As condition_variable::wait. What lock.unlock() throws leaves it.
+  template <class Lock>
+  void wait(Lock& lock) {
+    detail::cond_waiter w;
+    detail::cond_enlist(&word_, &w);
+    detail::cond_wait_with(&word_, w, lock);
+  }
+  template <class Lock, std::predicate Pred>
+  void wait(Lock& lock, Pred pred) {
+    while (!pred()) wait(lock);
+  }
+  /// Until pred() is true or a stop is requested. Returns pred().
+  template <class Lock, std::predicate Pred>
+  bool wait(Lock& lock, std::stop_token stop, Pred pred) {
+    const std::stop_callback wake(stop, [this] { notify_all(); });
+    while (!stop.stop_requested()) {
+      if (pred()) return true;
+      detail::cond_waiter w;
+      detail::cond_enlist(&word_, &w);
+      // Enlisted first: a stop that comes after this look finds it.
+      if (stop.stop_requested()) {
+        detail::cond_withdraw(&word_, &w);
+        break;
+      }
+      detail::cond_wait_with(&word_, w, lock);
+    }
+    return pred();
+  }
+
+  void notify_one() { notify(false); }
+  void notify_all() { notify(true); }
+
+ private:
+  void notify(bool all) {
+    if (!detail::door_open() && __atomic_load_n(&word_, __ATOMIC_RELAXED) == 0) return;
+    detail::cond_notify(&word_, all);
+  }
+  std::uint64_t word_ = 0;
+};
+
+}  // namespace v0
+}  // namespace weft
