@@ -228,9 +228,7 @@ class sends<H, void> {
   void send() const { chan_send(c(), nullptr, false); }
   chan_status try_send() const { return static_cast<chan_status>(chan_try_send(c(), nullptr, false)); }
   void close() const { chan_close(c()); }
-  select_case on_send() const {
-    return access::make({c(), nullptr, nullptr, nullptr, nullptr, case_kind::send, false});
-  }
+  select_case on_send() const { return access::make({c(), nullptr, &moving}); }
 
  private:
   hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
@@ -289,8 +287,8 @@ class receives {
   std::default_sentinel_t end() const noexcept { return {}; }
 
   /// A case of a select: weft::recv(*this, value).
-  select_case on_recv(std::optional<T>& value) const { return recv_case(c(), &value); }
-  select_case on_recv() const { return drop_case<T>(c()); }
+  select_case on_recv(std::optional<T>& value) const { return access::make({c(), &value, &receiving<T>}); }
+  select_case on_recv() const { return access::make({c(), nullptr, &dropping<T>}); }
 
  private:
   hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
@@ -302,12 +300,8 @@ class receives<H, void> {
   /// True: somebody sent. False: closed and drained.
   bool recv() const { return chan_recv(c(), nullptr, nullptr); }
   [[nodiscard]] chan_status try_recv() const { return static_cast<chan_status>(chan_try_recv(c(), nullptr, nullptr)); }
-  select_case on_recv(bool& received) const {
-    return access::make({c(), &received, nullptr, nullptr, finish_flag, case_kind::recv, false});
-  }
-  select_case on_recv() const {
-    return access::make({c(), nullptr, nullptr, nullptr, nullptr, case_kind::recv, false});
-  }
+  select_case on_recv(bool& received) const { return access::make({c(), &received, &receiving<void>}); }
+  select_case on_recv() const { return access::make({c(), nullptr, &dropping<void>}); }
 
  private:
   hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }

@@ -54,7 +54,7 @@ struct handled_recv {
   F&& f;
   std::optional<T> value = {};
 
-  select_case as_case() { return recv_case(c, &value); }
+  select_case as_case() { return access::make({c, &value, &receiving<T>}); }
   void call() { static_cast<void>(static_cast<F&&>(f)(static_cast<std::optional<T>&&>(value))); }
 };
 template <class F>
@@ -63,7 +63,7 @@ struct handled_recv<void, F> {
   F&& f;
   bool received = false;
 
-  select_case as_case() { return access::make({c, &received, nullptr, nullptr, finish_flag, case_kind::recv, false}); }
+  select_case as_case() { return access::make({c, &received, &receiving<void>}); }
   void call() {
     if constexpr (std::is_invocable_v<F, bool>) {
       static_cast<void>(static_cast<F&&>(f)(static_cast<bool>(received)));
@@ -100,8 +100,7 @@ class case_argument {
   const select_case& record() const { return case_; }
   void finish(const chosen& c, void* landing) const {
     const scase& s = access::of(case_);
-    if (c.finished || s.kind != case_kind::recv || s.finish == nullptr) return;
-    s.finish(s.elem, landing, c.received);
+    if (!c.finished && s.ops->finish != nullptr) s.ops->finish(s.elem, landing, c.received);
   }
   void call() const {
     if constexpr (is_handled<S>) s_.call();
@@ -123,7 +122,8 @@ template <class... S>
 inline std::size_t select_among(bool block, const case_argument<S>&... cases) {
   alignas(landing_align) unsigned char landing[landing_bytes];
   const select_case all[sizeof...(S) == 0 ? 1 : sizeof...(S)] = {cases.record()...};
-  const chosen c = select_go(all, sizeof...(S), block, landing);
+  const bool large = (access::of(cases.record()).ops->large || ...);
+  const chosen c = select_go(all, sizeof...(S), block, large ? nullptr : landing);
   std::size_t i = 0;
   (static_cast<void>(i++ == c.index ? cases.finish(c, landing) : void()), ...);
   i = 0;
@@ -133,10 +133,12 @@ inline std::size_t select_among(bool block, const case_argument<S>&... cases) {
 
 inline std::size_t select_span(std::span<const select_case> cases, bool block) {
   alignas(landing_align) unsigned char landing[landing_bytes];
-  const chosen c = select_go(cases.data(), cases.size(), block, landing);
+  bool large = false;
+  for (const select_case& s : cases) large = large || (access::of(s).ops != nullptr && access::of(s).ops->large);
+  const chosen c = select_go(cases.data(), cases.size(), block, large ? nullptr : landing);
   if (c.index != npos) {
     const scase& s = access::of(cases[c.index]);
-    if (!c.finished && s.kind == case_kind::recv && s.finish != nullptr) s.finish(s.elem, landing, c.received);
+    if (!c.finished && s.ops->finish != nullptr) s.ops->finish(s.elem, landing, c.received);
   }
   return c.index;
 }
@@ -147,9 +149,7 @@ inline std::size_t select_span(std::span<const select_case> cases, bool block) {
 
 /// Receives into value: the value, or nullopt when the channel is closed and drained. Untouched if another case happens.
 template <receivable C>
-  requires detail::carries<C> select_case recv(const C& c, std::optional<elem_t<C>>& value) {
-    return detail::recv_case(detail::chan_access::of(c), &value);
-  }
+  requires detail::carries<C> select_case recv(const C& c, std::optional<elem_t<C>>& value) { return c.on_recv(value); }
 /// From a chan<>: true if somebody sent, false if it is closed.
 template <receivable C>
   requires(!detail::carries<C>)

@@ -24,7 +24,7 @@
 
 #include "base/noise.hpp"
 #include "chan/transfer.hpp"
-#include "os/sys.hpp"
+#include "model/process.hpp"
 #include "sched/exploration.hpp"
 #include "sched/park.hpp"
 #include "weft/error.hpp"
@@ -40,6 +40,60 @@ using v0::detail::scase;
 
 const scase& of(const select_case& c) { return v0::detail::access::of(c); }
 
+place where(const scase& s, void* landing) {
+  const v0::detail::case_ops& o = *s.ops;
+  if (o.kind == case_kind::send || o.put != nullptr) return {s.elem, o.put, o.copy};
+  return {o.finish != nullptr ? landing : nullptr, o.land, false};
+}
+
+// Without a branch per question: which of them says yes is what a select cannot know.
+[[gnu::always_inline]] inline bool looks_ready(const scase& s) {
+  const hchan* c = s.c;
+  if (c == nullptr) return false;
+  const std::uint64_t closed = __atomic_load_n(&c->closed, __ATOMIC_RELAXED);
+  const std::uint64_t n = __atomic_load_n(&c->qcount, __ATOMIC_RELAXED);
+  if (s.ops->kind == case_kind::send) {
+    return (closed | (c->dataqsiz - n) | reinterpret_cast<std::uintptr_t>(waitq::first_of(c->recvq_first))) != 0;
+  }
+  return (closed | n | reinterpret_cast<std::uintptr_t>(waitq::first_of(c->sendq_first))) != 0;
+}
+
+// One of the cases that seem ready; npos: none does. More than there are bits for are looked at together, in step 2.
+std::size_t draw(const select_case* cases, std::size_t n, const g* self) {
+  if (n > 64) return npos;
+  std::uint64_t ready_cases = 0;
+  std::uint32_t k = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const bool is_ready = looks_ready(of(cases[i]));
+    ready_cases |= std::uint64_t{is_ready} << i;
+    k += is_ready ? 1 : 0;
+  }
+  if (k == 0) return npos;
+  if (k > 1) {
+    std::uint32_t skip = self != nullptr ? self->m->choose(site::select_case, k) : the_process.thread_choice(k);
+    // All of them, which is common: no loop of a length that nobody can predict.
+    if (k == n) return skip;
+    for (; skip != 0; --skip) ready_cases &= ready_cases - 1;
+  }
+  return static_cast<std::size_t>(__builtin_ctzll(ready_cases));
+}
+
+// A case that needs no more than the buffer, of elements that are plain bytes: outside the door, as send and recv do it
+// inline. False: nothing happened.
+bool by_buffer(const scase& s, void* landing) {
+  hchan* c = s.c;
+  if (c->type->construct != nullptr) return false;
+  const auto ready_now = [&] {
+    return s.ops->kind == case_kind::send ? v0::detail::has_room(c) : v0::detail::has_value(c);
+  };
+  if (!ready_now() || !lock_of(c).try_lock()) return false;
+  const bool happens = ready_now();
+  if (happens && s.ops->kind == case_kind::send) put_last(c, {s.elem, nullptr, false});
+  if (happens && s.ops->kind == case_kind::recv) take_first(c, where(s, landing));
+  lock_of(c).unlock();
+  return happens;
+}
+
 // What the select needs while it waits, for so many cases.
 struct storage {
   chan_sudog* sudogs;
@@ -51,11 +105,9 @@ class selecting {
   selecting(const select_case* cases, std::size_t n, void* landing, storage room)
       : cases_(cases), n_(n), landing_(landing), room_(room) {}
 
-  chosen run(bool block) {
+  chosen run(bool block, std::size_t drawn) {
     caller me;
-    if (me.self() == nullptr || me.self()->rt->explore == nullptr) {
-      if (try_one(me)) return chosen_;
-    }
+    if (drawn != npos && try_drawn(me, drawn)) return chosen_;
     for (;;) {
       lock_all();
       if (try_all(me)) return chosen_;
@@ -79,55 +131,37 @@ class selecting {
  private:
   const scase& at(std::size_t i) const { return of(cases_[i]); }
 
-  place where(const scase& s) const {
-    if (s.kind == case_kind::send || s.put != nullptr) return {s.elem, s.put, s.copy};
-    return {s.finish != nullptr ? landing_ : nullptr, s.land, false};
-  }
-
-  static bool looks_ready(const scase& s) {
-    if (s.c == nullptr) return false;
-    if (!looks_open(s.c)) return true;
-    return s.kind == case_kind::send ? !looks_full(s.c) : !looks_empty(s.c);
-  }
-
   // Case i, whose channel's lock is held. False: somebody was quicker.
   bool attempt_case(std::size_t i, g*& next) {
     const scase& s = at(i);
-    const attempt a = s.kind == case_kind::send ? send_now(s.c, where(s), next) : recv_now(s.c, where(s), next);
+    const attempt a = s.ops->kind == case_kind::send ? send_now(s.c, where(s, landing_), next)
+                                                     : recv_now(s.c, where(s, landing_), next);
     if (a == attempt::nobody) return false;
     chosen_ = {i, a == attempt::done};
-    sent_to_closed_ = s.kind == case_kind::send && a == attempt::closed;
+    sent_to_closed_ = s.ops->kind == case_kind::send && a == attempt::closed;
     return true;
   }
 
-  // Step 1. False: nothing happened.
-  bool try_one(caller& me) {
-    std::uint32_t ready_cases = 0;
-    for (std::size_t i = 0; i < n_; ++i) ready_cases += looks_ready(at(i)) ? 1 : 0;
-    if (ready_cases == 0) return false;
-    std::uint32_t skip = ready_cases == 1 ? 0 : me.choose(site::select_case, ready_cases);
-    for (std::size_t i = 0; i < n_; ++i) {
-      const scase& s = at(i);
-      if (!looks_ready(s) || skip-- != 0) continue;
-      if (s.kind == case_kind::recv && is_drained(s.c)) {  // order: chan.closed
-        chosen_ = {i, false};
-        return true;
-      }
-      g* next = nullptr;
-      bool happened;
-      lock_of(s.c).lock();
-      try {
-        happened = attempt_case(i, next);
-      } catch (...) {
-        lock_of(s.c).unlock();
-        if (next != nullptr) ready(me.self(), next);
-        throw;
-      }
+  // Step 1, what is left of it: the case that was drawn. False: nothing happened.
+  bool try_drawn(caller& me, std::size_t i) {
+    const scase& s = at(i);
+    if (s.ops->kind == case_kind::recv && is_drained(s.c)) {  // order: chan.closed
+      chosen_ = {i, false};
+      return true;
+    }
+    g* next = nullptr;
+    bool happened;
+    lock_of(s.c).lock();
+    try {
+      happened = attempt_case(i, next);
+    } catch (...) {
       lock_of(s.c).unlock();
       if (next != nullptr) ready(me.self(), next);
-      return happened;
+      throw;
     }
-    return false;
+    lock_of(s.c).unlock();
+    if (next != nullptr) ready(me.self(), next);
+    return happened;
   }
 
   // Step 2, with all locks, which it gives back if a case has happened.
@@ -184,14 +218,14 @@ class selecting {
       const scase& s = at(i);
       if (s.c == nullptr) continue;
       auto* sg = ::new (&room_.sudogs[sel.n++]) chan_sudog;
-      const place p = where(s);
+      const place p = where(s, landing_);
       sg->gp = sel.gp;
       sg->addr = s.c;
       sg->kind = wait_kind::select;
       sg->elem = p.elem;
       sg->put = p.put;
       sg->copy = p.copy;
-      sg->sends = s.kind == case_kind::send;
+      sg->sends = s.ops->kind == case_kind::send;
       sg->index = static_cast<std::uint32_t>(i);
       sg->select = &sel;
       (sg->sends ? waitq::send(s.c) : waitq::recv(s.c)).push_back(sg);
@@ -223,9 +257,10 @@ class selecting {
 [[noreturn, gnu::cold, gnu::noinline]] void unwind() { throw v0::cancelled(); }
 [[noreturn, gnu::cold, gnu::noinline]] void send_on_closed() { throw v0::send_on_closed_channel(); }
 
-chosen select_with(const select_case* cases, std::size_t n, bool block, void* landing, storage room) {
+chosen select_with(const select_case* cases, std::size_t n, bool block, void* landing, std::size_t drawn,
+                   storage room) {
   selecting s(cases, n, landing, room);
-  const chosen c = s.run(block);
+  const chosen c = s.run(block, drawn);
   if (s.cancelled()) [[unlikely]]
     unwind();
   if (s.sent_to_closed()) [[unlikely]]
@@ -234,18 +269,20 @@ chosen select_with(const select_case* cases, std::size_t n, bool block, void* la
 }
 
 template <std::size_t N>
-[[gnu::noinline]] chosen select_small(const select_case* cases, std::size_t n, bool block, void* landing) {
+[[gnu::noinline]] chosen select_small(const select_case* cases, std::size_t n, bool block, void* landing,
+                                      std::size_t drawn) {
   hchan* locks[N];
   alignas(chan_sudog) unsigned char sudogs[N * sizeof(chan_sudog)];  // made when it waits
-  return select_with(cases, n, block, landing, {reinterpret_cast<chan_sudog*>(sudogs), locks});
+  return select_with(cases, n, block, landing, drawn, {reinterpret_cast<chan_sudog*>(sudogs), locks});
 }
 
-chosen select_any(const select_case* cases, std::size_t n, bool block, void* landing) {
-  if (n <= 4) return select_small<4>(cases, n, block, landing);
-  if (n <= 64) return select_small<64>(cases, n, block, landing);
+[[gnu::noinline]] chosen select_slow(const select_case* cases, std::size_t n, bool block, void* landing,
+                                     std::size_t drawn) {
+  if (n <= 4) return select_small<4>(cases, n, block, landing, drawn);
+  if (n <= 64) return select_small<64>(cases, n, block, landing, drawn);
   const std::unique_ptr<hchan*[]> locks(new hchan*[n]);
   const std::unique_ptr<unsigned char[]> sudogs(new unsigned char[n * sizeof(chan_sudog)]);
-  return select_with(cases, n, block, landing, {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get()});
+  return select_with(cases, n, block, landing, drawn, {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get()});
 }
 
 // An exploration's scheduling point names the first channel; the choice among those that are ready is the exploration's.
@@ -260,31 +297,17 @@ const void* first_channel(const select_case* cases, std::size_t n) {
                                                     void* landing) {
   const op what = block ? op::select : op::try_select;
   step(what, first_channel(cases, n));
-  const chosen c = select_any(cases, n, block, landing);
+  const chosen c = select_slow(cases, n, block, landing, npos);
   stepped(what, c.index == npos ? nullptr : of(cases[c.index]).c, c.index != npos);
   return c;
 }
 
-chosen select_on(const select_case* cases, std::size_t n, bool block, void* landing) {
+[[gnu::always_inline]] inline chosen select_on(const select_case* cases, std::size_t n, bool block, void* landing) {
   if (v0::detail::door_open()) [[unlikely]]
     return explored_select(cases, n, block, landing);
-  return select_any(cases, n, block, landing);
-}
-
-struct need {
-  std::size_t size = 0;
-  std::size_t align = 1;
-};
-
-need landing_for(const select_case* cases, std::size_t n) {
-  need all;
-  for (std::size_t i = 0; i < n; ++i) {
-    const scase& s = of(cases[i]);
-    if (s.c == nullptr || s.kind == case_kind::send || s.put != nullptr || s.finish == nullptr) continue;
-    all.size = std::max(all.size, s.c->type->size);
-    all.align = std::max(all.align, s.c->type->align);
-  }
-  return all;
+  const std::size_t drawn = draw(cases, n, getg());
+  if (drawn != npos && by_buffer(of(cases[drawn]), landing)) return {drawn, true};
+  return select_slow(cases, n, block, landing, drawn);
 }
 
 // Values too large for the caller's landing.
@@ -293,7 +316,7 @@ need landing_for(const select_case* cases, std::size_t n) {
   chosen c = select_on(cases, n, block, landing);
   if (c.index == npos) return c;
   const scase& s = of(cases[c.index]);
-  if (s.kind == case_kind::recv && s.finish != nullptr) s.finish(s.elem, landing, c.received);
+  if (s.ops->finish != nullptr) s.ops->finish(s.elem, landing, c.received);
   c.finished = true;
   return c;
 }
@@ -306,10 +329,9 @@ inline namespace v0 {
 namespace detail {
 
 chosen select_go(const select_case* cases, std::size_t n, bool block, void* landing) {
-  const rt::need want = rt::landing_for(cases, n);
-  if (want.size <= landing_bytes && want.align <= landing_align) [[likely]]
-    return rt::select_on(cases, n, block, landing);
-  return rt::select_and_finish(cases, n, block);
+  if (landing == nullptr) [[unlikely]]
+    return rt::select_and_finish(cases, n, block);
+  return rt::select_on(cases, n, block, landing);
 }
 
 }  // namespace detail

@@ -148,12 +148,12 @@ inline attempt recv_now(hchan* c, place to, g*& next) {
 // inhabited; whoever then looks with the lock takes it off.
 inline bool looks_open(const hchan* c) { return __atomic_load_n(&c->closed, __ATOMIC_ACQUIRE) == 0; }
 inline bool looks_empty(const hchan* c) {
-  return __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0 &&
-         __atomic_load_n(&c->sendq_first, __ATOMIC_RELAXED) == nullptr;
+  const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;
+  return no_value & (__atomic_load_n(&c->sendq_first, __ATOMIC_RELAXED) == nullptr);
 }
 inline bool looks_full(const hchan* c) {
-  return __atomic_load_n(&c->qcount, __ATOMIC_RELAXED) == c->dataqsiz &&
-         __atomic_load_n(&c->recvq_first, __ATOMIC_RELAXED) == nullptr;
+  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_RELAXED) == c->dataqsiz;
+  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_RELAXED) == nullptr);
 }
 // For good: nothing comes into a closed channel any more. So a done channel that all wait on is no place where they meet
 // (Go 20351): nobody writes to it.

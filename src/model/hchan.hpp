@@ -59,7 +59,9 @@ class waitq {
   static waitq recv(hchan* c) { return {&c->recvq_first, &c->recvq_last}; }
   static waitq send(hchan* c) { return {&c->sendq_first, &c->sendq_last}; }
 
-  chan_sudog* first() const { return static_cast<chan_sudog*>(__atomic_load_n(first_, __ATOMIC_RELAXED)); }
+  // Also without the lock, as a hint.
+  static void* first_of(void* const& first) { return __atomic_load_n(&first, __ATOMIC_RELAXED); }
+  chan_sudog* first() const { return static_cast<chan_sudog*>(first_of(*first_)); }
 
   void push_back(chan_sudog* sg) {
     invariant(!sg->queued, "chan: sudog is queued already");

@@ -17,16 +17,21 @@ namespace detail {
 
 enum class case_kind : std::uint8_t { send, recv };
 
-// What the core knows of a case. Only one case happens, so all that receive share one piece of memory, the landing, in which
-// a value stays until the locks are free again and it can go where the program wants it.
-struct scase {
-  hchan* c;      // null: never ready
-  void* elem;    // the value; where it is to go
-  elem_fn put;   // receives straight into elem, because the value must not be moved twice; else null: by the landing
-  elem_fn land;  // receives into the landing; null: the bytes
-  void (*finish)(void* elem, void* landed, bool received);  // a receive has happened; outside locks; may be null
+// What the core knows of a kind of case. Only one case happens, so all that receive share one piece of memory, the landing,
+// in which a value stays until the locks are free again and it can go where the program wants it.
+struct case_ops {
   case_kind kind;
-  bool copy;
+  bool copy = false;      // a sender keeps its value
+  bool large = false;     // does not fit into the landing that the caller of select_go has
+  elem_fn put = nullptr;  // receives straight into elem, because the value must not be moved twice; else by the landing
+  elem_fn land = nullptr;                                             // receives into the landing; null: the bytes
+  void (*finish)(void* elem, void* landed, bool received) = nullptr;  // a receive has happened; outside locks
+};
+
+struct scase {
+  hchan* c;    // null: never ready
+  void* elem;  // the value; where it is to go
+  const case_ops* ops;
 };
 
 // What the caller of select_go has as a landing; larger values land in a place that select_go has. Values that are larger
@@ -35,6 +40,8 @@ inline constexpr std::size_t landing_bytes = 64;
 inline constexpr std::size_t landing_align = 16;
 inline constexpr std::size_t largest_landing = 1024;
 inline constexpr std::size_t largest_landing_align = 64;
+template <class T>
+inline constexpr bool lands_large = sizeof(T) > landing_bytes || alignof(T) > landing_align;
 template <class T>
 inline constexpr bool lands = moves_safely<T> && alignof(T) <= largest_landing_align &&
                               sizeof(T) <= (is_plain<T> ? landing_bytes : largest_landing);
@@ -46,6 +53,7 @@ struct chosen {
 };
 inline constexpr std::size_t npos = static_cast<std::size_t>(-1);
 
+// landing: for the elements of all receiving cases; null: one of them is large.
 // Throws send_on_closed_channel, cancelled, what an element's copy or move throws.
 WEFT_EXPORT chosen select_go(const select_case* cases, std::size_t n, bool block, void* landing);
 
@@ -63,7 +71,7 @@ class select_case {
  private:
   friend struct detail::access;
   explicit constexpr select_case(const detail::scase& s) : s_(s) {}
-  detail::scase s_{};
+  detail::scase s_{nullptr, nullptr, nullptr};
 };
 static_assert(std::is_trivially_copyable_v<select_case>);
 
@@ -114,12 +122,14 @@ void drop_landed(void*, void* landed, bool received) {
 inline void finish_flag(void* elem, void*, bool received) { *static_cast<bool*>(elem) = received; }
 
 template <class T>
-select_case recv_case(hchan* c, std::optional<T>* to) {
+constexpr case_ops recv_ops() {
   if constexpr (lands<T>) {
-    return access::make(
-        {c, to, nullptr, is_plain<T> ? nullptr : construct_elem<T>, finish_optional<T>, case_kind::recv, false});
+    return {.kind = case_kind::recv,
+            .large = lands_large<T>,
+            .land = is_plain<T> ? nullptr : construct_elem<T>,
+            .finish = finish_optional<T>};
   } else {
-    return access::make({c, to, put_in_optional<T>, nullptr, reset_optional<T>, case_kind::recv, false});
+    return {.kind = case_kind::recv, .put = put_in_optional<T>, .finish = reset_optional<T>};
   }
 }
 
@@ -136,19 +146,30 @@ void drop_elem(void*, void* src, bool copy) {
 }
 
 template <class T>
-select_case drop_case(hchan* c) {
-  if constexpr (is_plain<T>) {
-    return access::make({c, nullptr, nullptr, nullptr, nullptr, case_kind::recv, false});
+constexpr case_ops drop_ops() {
+  if constexpr (std::is_void_v<T>) {
+    return {.kind = case_kind::recv};
+  } else if constexpr (is_plain<T>) {
+    return {.kind = case_kind::recv};
   } else if constexpr (lands<T>) {
-    return access::make({c, nullptr, nullptr, construct_elem<T>, drop_landed<T>, case_kind::recv, false});
+    return {.kind = case_kind::recv, .large = lands_large<T>, .land = construct_elem<T>, .finish = drop_landed<T>};
   } else {
-    return access::make({c, nullptr, drop_elem<T>, nullptr, nullptr, case_kind::recv, false});
+    return {.kind = case_kind::recv, .put = drop_elem<T>};
   }
 }
 
 template <class T>
+inline constexpr case_ops receiving = recv_ops<T>();
+template <>
+inline constexpr case_ops receiving<void>{.kind = case_kind::recv, .finish = finish_flag};
+template <class T>
+inline constexpr case_ops dropping = drop_ops<T>();
+inline constexpr case_ops copying{.kind = case_kind::send, .copy = true};
+inline constexpr case_ops moving{.kind = case_kind::send};
+
+template <class T>
 select_case send_case(hchan* c, const T* value, bool copy) {
-  return access::make({c, const_cast<T*>(value), nullptr, nullptr, nullptr, case_kind::send, copy});
+  return access::make({c, const_cast<T*>(value), copy ? &copying : &moving});
 }
 
 }  // namespace detail
