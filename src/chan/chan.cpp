@@ -86,13 +86,14 @@ template <bool Sends>
   caller me;
   for (;;) {
     lock_of(c).lock();
-    const attempt a = under_lock(c, me, [&](g*& next) {
-      if constexpr (Sends) {
-        return send_now(c, what, next);
-      } else {
-        return recv_now(c, what, next);
-      }
-    });
+    const attempt a = under_lock(
+        c, me, [&](g * &next) __attribute__((always_inline)) {
+          if constexpr (Sends) {
+            return send_now(c, what, next);
+          } else {
+            return recv_now(c, what, next);
+          }
+        });
     if (a == attempt::done) return end::done;
     if (a == attempt::closed) return end::closed;
     if (!block || me.cancelled()) {

@@ -82,14 +82,21 @@ std::size_t draw(const select_case* cases, std::size_t n, const g* self) {
 // inline. False: nothing happened.
 bool by_buffer(const scase& s, void* landing) {
   hchan* c = s.c;
-  if (c->type->construct != nullptr) return false;
-  const auto ready_now = [&] {
-    return s.ops->kind == case_kind::send ? v0::detail::has_room(c) : v0::detail::has_value(c);
-  };
-  if (!ready_now() || !lock_of(c).try_lock()) return false;
-  const bool happens = ready_now();
-  if (happens && s.ops->kind == case_kind::send) put_last(c, {s.elem, nullptr, false});
-  if (happens && s.ops->kind == case_kind::recv) take_first(c, where(s, landing));
+  if (c->type->construct != nullptr || s.ops->put != nullptr) return false;
+  if (s.ops->kind == case_kind::send) {
+    if (!v0::detail::has_room(c) || !lock_of(c).try_lock()) return false;
+    const bool happens = v0::detail::has_room(c);
+    if (happens) put_last(c, {s.elem, nullptr, false});
+    lock_of(c).unlock();
+    return happens;
+  }
+  if (!v0::detail::has_value(c) || !lock_of(c).try_lock()) return false;
+  const bool happens = v0::detail::has_value(c);
+  if (happens) {
+    if (s.ops->finish != nullptr) copy_bytes(landing, slot(c, c->recvx), c->type->size);
+    c->recvx = after(c, c->recvx);
+    set_count(c, c->qcount - 1);
+  }
   lock_of(c).unlock();
   return happens;
 }

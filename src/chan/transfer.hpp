@@ -45,7 +45,7 @@ struct place {
 
 inline place of(const chan_sudog* sg) { return {sg->elem, sg->put, sg->copy}; }
 
-inline void move_elem(const elem_type* type, place to, place from) {
+[[gnu::always_inline]] inline void move_elem(const elem_type* type, place to, place from) {
   if (to.put != nullptr) [[unlikely]] {
     as_a_thread outside;
     to.put(to.elem, from.elem, from.copy);
@@ -59,14 +59,14 @@ inline std::uint64_t after(const hchan* c, std::uint64_t i) { return i + 1 == c-
 inline void set_count(hchan* c, std::uint64_t n) { __atomic_store_n(&c->qcount, n, __ATOMIC_RELAXED); }
 
 // The buffer has room.
-inline void put_last(hchan* c, place from) {
+[[gnu::always_inline]] inline void put_last(hchan* c, place from) {
   move_elem(c->type, {slot(c, c->sendx), c->type->construct, false}, from);
   c->sendx = after(c, c->sendx);
   set_count(c, c->qcount + 1);
 }
 
 // The buffer has a value. What is left of it in the buffer is destroyed when it has been moved away.
-inline void take_first(hchan* c, place to) {
+[[gnu::always_inline]] inline void take_first(hchan* c, place to) {
   unsigned char* from = slot(c, c->recvx);
   move_elem(c->type, to, {from, nullptr, false});
   if (c->type->destroy != nullptr) [[unlikely]] {
@@ -82,7 +82,7 @@ enum class attempt : std::uint8_t { done, closed, nobody };
 
 // Sends, if that can be done now. `next` gets the receiver to be readied, if there is one.
 // Throws what the element's move throws: then nothing has happened, but that `next` may be a select that is to try again.
-inline attempt send_now(hchan* c, place from, g*& next) {
+[[gnu::always_inline]] inline attempt send_now(hchan* c, place from, g*& next) {
   if (c->closed != 0) return attempt::closed;
   if (chan_sudog* sg = waitq::recv(c).claim()) {
     if (sg->put == nullptr) {
@@ -119,7 +119,7 @@ inline g* refill(hchan* c, chan_sudog* sg) {
   return finish(waitq::send(c), sg, r);
 }
 
-inline attempt recv_now(hchan* c, place to, g*& next) {
+[[gnu::always_inline]] inline attempt recv_now(hchan* c, place to, g*& next) {
   if (c->qcount != 0) {
     take_first(c, to);
     if (waitq::send(c).first() != nullptr) {
