@@ -518,6 +518,7 @@ TEST(runtime, a_forked_child_may_exit_and_cannot_start_another) {
           ::waitpid(child, &status, 0);
           ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
         }
+        ::alarm(20);  // it would keep the test's pipe open beyond its parent's end
         in_forked_child = true;
         const std::string said = message_of([] { weft::run([] {}); });
         std::exit(said.find("forked while a runtime was running") != std::string::npos ? 4 : 5);
