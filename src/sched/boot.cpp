@@ -151,9 +151,18 @@ void begin_the_end(sched_t* rt, int status) {
   const bool ours = self != nullptr && self->rt == rt;
   if (goroutines_alive(rt) == (ours ? 1 : 0)) return;
   // Main leaves it to sysmon: to take a goroutine off what it waits on writes there, and that may have been a local of
-  // main's, where our frames would stand now. It is the user's mistake, and the first that everybody makes.
+  // main's (call_behind_a_gap).
   if (!ours || !rt->has_sysmon) cancel_all(rt, self);
   if (rt->has_sysmon) rt->sysmon_bell.ring();
+}
+
+// Goroutines that main leaves behind may wait on its locals. It is the user's mistake, and the first that everybody makes; a
+// cancellation that takes them off writes there. So main's frames begin below all that runs on its stack after it.
+[[gnu::noinline]] void call_behind_a_gap(void (*body)(void*), void* arg) {
+  constexpr std::size_t room_for_the_end = 4096;
+  asm volatile("" ::"r"(__builtin_alloca(room_for_the_end)) : "memory");
+  body(arg);
+  asm volatile("" ::: "memory");  // not as a tail call
 }
 
 struct main_entry {
@@ -165,7 +174,7 @@ struct main_entry {
 
   void operator()() {
     try {
-      body(arg);
+      call_behind_a_gap(body, arg);
     } catch (const v0::detail::goexit_unwind&) {
       // The others go on; when none is left, nobody can ever return from run (Go's text for that).
       rt->attention.fetch_or(attention_main_exited, release);

@@ -518,6 +518,7 @@ TEST(runtime, a_forked_child_may_exit_and_cannot_start_another) {
           ::waitpid(child, &status, 0);
           ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
         }
+        ::alarm(20);  // it would keep the test's pipe open beyond its parent's end
         in_forked_child = true;
         const std::string said = message_of([] { weft::run([] {}); });
         std::exit(said.find("forked while a runtime was running") != std::string::npos ? 4 : 5);
@@ -618,7 +619,7 @@ TEST(runtime, a_thousand_one_after_another_leave_what_ten_leave) {
   // A process of its own: what earlier tests have mapped and given back would hide a loss.
   EXPECT_EXIT(
       {
-        test::set_watchdog(60);
+        test::set_watchdog(150);  // it has taken 54 s on a busy machine
         footprint tenth;
         const int n = test::scaled(1000);
         for (int i = 1; i <= n; ++i) {

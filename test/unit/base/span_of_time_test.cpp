@@ -27,6 +27,7 @@ TEST(span_of_time, is_seconds_or_what_its_unit_says) {
   EXPECT_EQ(parsed("5m"), 300'000'000'000);
   EXPECT_EQ(parsed("2h"), 7'200'000'000'000);
   EXPECT_EQ(parsed("9000000000"), 9'000'000'000'000'000'000);
+  EXPECT_EQ(parsed("123456789.123456789"), 123'456'789'123'456'789) << "to the nanosecond, where a double is not";
 }
 
 TEST(span_of_time, refuses_what_is_none) {

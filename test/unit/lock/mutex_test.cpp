@@ -2,10 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <string>
-
 #include "os/sys.hpp"
+#include "unit/lock/asleep.hpp"
 
 namespace {
 
@@ -22,15 +20,6 @@ TEST(mutex, is_free_at_first_and_held_by_one) {
   }
   EXPECT_TRUE(m.try_lock());
   m.unlock();
-}
-
-// Asleep in the kernel: there is nothing else that this thread could wait for but the mutex.
-bool sleeps(std::uint64_t thread) {
-  std::ifstream stat("/proc/self/task/" + std::to_string(thread) + "/stat");
-  std::string text;
-  std::getline(stat, text);
-  const std::size_t name_end = text.rfind(')');
-  return name_end != std::string::npos && text.compare(name_end, 3, ") S") == 0;
 }
 
 TEST(mutex, every_sleeper_gets_its_turn_after_one_unlock) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unit/lock/asleep.hpp"
+
 namespace {
 
 using namespace weft::rt;
@@ -56,6 +58,33 @@ TEST(note, a_sleep_that_looks_first_takes_a_wake_that_is_there_and_one_that_come
   n.sleep(10);  // looks in vain, then sleeps
   EXPECT_TRUE(n.sleep_for(0));
   os::thread_join(t);
+}
+
+TEST(note, a_sleeper_leaves_its_cpu_to_others_until_it_is_woken) {
+  for (const bool timed : {false, true}) {
+    struct shared {
+      note n;
+      atomic<std::uint64_t> sleeper{0};
+      bool timed = false;
+    } s;
+    s.timed = timed;
+    os::thread t;
+    ASSERT_EQ(0, os::thread_start(
+                     &t,
+                     [](void* arg) {
+                       shared& mine = *static_cast<shared*>(arg);
+                       mine.sleeper.store(os::thread_id(), release);
+                       if (mine.timed) {
+                         EXPECT_TRUE(mine.n.sleep_for(3'600'000'000'000));
+                       } else {
+                         mine.n.sleep();
+                       }
+                     },
+                     &s));
+    while (s.sleeper.load(acquire) == 0 || !sleeps(s.sleeper.load(relaxed))) os::yield_thread();
+    s.n.wakeup();
+    os::thread_join(t);
+  }
 }
 
 struct pair {

@@ -120,6 +120,8 @@ TEST(schedtrace, details_have_a_line_for_each_p_m_and_goroutine) {
     weft::run(with(2), [&] {
       weft::semaphore gate(0);
       weft::wait_group all;
+      for (int i = 0; i < 20; ++i) all.go([] {});
+      all.wait();  // the dead are not told of
       for (int i = 0; i < 3; ++i) all.go([&] { gate.acquire(); });
       for (int i = 0; i < 10; ++i) weft::yield();
       lines = trace.next();
@@ -156,6 +158,8 @@ TEST(schedtrace, details_tell_what_is) {
     weft::go([&] { gate.acquire(); });
     weft::yield();
     weft::wait_group all;
+    all.go([] {});
+    all.wait();  // main has waited, and does no more: its line has no reason
     all.go([&] { const std::lock_guard hold(held); });
     weft::yield();
     weft::lock_os_thread();
