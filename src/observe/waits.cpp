@@ -5,6 +5,7 @@
 
 #include "base/print.hpp"
 #include "mem/stack.hpp"
+#include "model/hchan.hpp"
 #include "model/process.hpp"
 #include "model/sched.hpp"
 #include "model/sudog.hpp"
@@ -34,8 +35,6 @@ const char* object_text(wait_reason r) {
     case wait_reason::semacquire: return "semaphore";
     case wait_reason::mutex_lock: return "mutex";
     case wait_reason::wait_group_wait: return "wait_group";
-    case wait_reason::chan_receive:
-    case wait_reason::chan_send: return "channel";
     case wait_reason::cond_wait: return "condition_variable";
     case wait_reason::rwmutex_rlock:
     case wait_reason::rwmutex_lock: return "shared_mutex";
@@ -44,6 +43,8 @@ const char* object_text(wait_reason r) {
     case wait_reason::none:
     case wait_reason::sleep:
     case wait_reason::settle:
+    case wait_reason::chan_receive:
+    case wait_reason::chan_send:
     case wait_reason::chan_receive_nil:
     case wait_reason::chan_send_nil:
     case wait_reason::select:
@@ -52,9 +53,36 @@ const char* object_text(wait_reason r) {
   return nullptr;
 }
 
+const waiter* wait_of(const g& gp) { return gp.status.get() == status::waiting ? gp.waiting : nullptr; }
+
 const void* object_of(const g& gp) {
-  if (gp.status.get() != status::waiting || gp.waiting == nullptr) return nullptr;
-  return gp.waiting->addr;
+  const waiter* w = wait_of(gp);
+  return w == nullptr ? nullptr : w->addr;
+}
+
+// "to receive from channel 0x… (3 of 10 values)"
+void add_channel(line& to, const chan_sudog& sg) {
+  const hchan* c = sg.chan();
+  to.text(sg.sends ? "to send to channel " : "to receive from channel ").hex(reinterpret_cast<std::uintptr_t>(c));
+  if (c->dataqsiz != 0) to.text(" (").number(c->qcount).text(" of ").number(c->dataqsiz).text(" values)");
+}
+
+constexpr std::uint32_t most_cases = 4;
+
+// "waits to receive from …"; a select's cases, the first few.
+void add_channels(line& to, const waiter& w) {
+  if (w.kind == wait_kind::chan) {
+    to.text("waits ");
+    add_channel(to, static_cast<const chan_sudog&>(w));
+    return;
+  }
+  const auto& sel = static_cast<const select_wait&>(w);
+  to.text("waits in a select of ").number(sel.n).text(sel.n == 1 ? " case: " : " cases: ");
+  for (std::uint32_t i = 0; i < sel.n && i < most_cases; ++i) {
+    if (i != 0) to.text(", or ");
+    add_channel(to, sel.cases[i]);
+  }
+  if (sel.n > most_cases) to.text(", ...");
 }
 
 bool waits_for_mutex(const g& gp) { return gp.reason == wait_reason::mutex_lock && object_of(gp) != nullptr; }
@@ -138,13 +166,20 @@ holder wait_graph::holder_of(const void* mutex) const {
 }
 
 std::string wait_graph::what(const g& gp, std::int64_t now) const {
-  const void* object = object_of(gp);
-  const char* kind = object_text(gp.reason);
-  if (object == nullptr || kind == nullptr) return {};
+  const waiter* w = wait_of(gp);
+  if (w == nullptr || w->kind == wait_kind::nowhere) return {};
   line text;
-  text.text("waits for ").text(kind).text(" ").hex(reinterpret_cast<std::uintptr_t>(object));
+  if (w->kind == wait_kind::sema) {
+    const char* kind = object_text(gp.reason);
+    if (kind == nullptr) return {};
+    text.text("waits for ").text(kind).text(" ").hex(reinterpret_cast<std::uintptr_t>(w->addr));
+  } else if (w->kind == wait_kind::chan || static_cast<const select_wait*>(w)->n != 0) {
+    add_channels(text, *w);
+  } else {
+    return {};
+  }
   if (waits_for_mutex(gp)) {
-    const holder h = holder_of(object);
+    const holder h = holder_of(w->addr);
     switch (h.how) {
       case holder::kind::nobody: break;
       case holder::kind::goroutine:
