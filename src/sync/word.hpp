@@ -18,7 +18,8 @@ class word64 {
   }
   // Only where a rule says that nobody else changes the word now.
   void store(std::uint64_t v) const { __atomic_store_n(word_, v, __ATOMIC_RELEASE); }
-  std::uint64_t add(std::uint64_t v) const { return __atomic_fetch_add(word_, v, __ATOMIC_ACQ_REL); }
+  // For counts that whoever acts on them reads under the bucket's lock.
+  std::uint64_t add(std::uint64_t v) const { return __atomic_fetch_add(word_, v, __ATOMIC_RELAXED); }
   const void* addr() const { return word_; }
 
  private:

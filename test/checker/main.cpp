@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <regex>
@@ -43,6 +45,24 @@ struct wish {
   int timeouts = -1;
   std::vector<std::string> weaken;  // pc=order
 };
+
+// A model that is sampled has no end of its own. Steps, not seconds: they are the same on every machine, and so is what is
+// searched; about two seconds on a free core.
+constexpr std::uint64_t sampled_steps = 12'000'000;
+
+// TEST_STEPS, or `sampled_steps` without it.
+std::uint64_t steps_of_a_sample() {
+  const char* text = std::getenv("TEST_STEPS");
+  if (text == nullptr || *text == '\0') return sampled_steps;
+  char* end = nullptr;
+  errno = 0;
+  const unsigned long long n = std::strtoull(text, &end, 10);
+  if (errno != 0 || *end != '\0' || *text == '-' || n == 0) {
+    std::fprintf(stderr, "TEST_STEPS=%s is not a number from 1\n", text);
+    std::exit(2);
+  }
+  return n;
+}
 
 double now_s() {
   using namespace std::chrono;
@@ -94,8 +114,9 @@ class session {
     search_ = replay(path, reduced);
   }
 
-  // Searches for so many seconds more (0: to the end). False: there is nothing more to do.
-  bool go_on(double seconds) {
+  // Searches for so many seconds more, or until so many steps are done in all (0: to the end). False: there is nothing more
+  // to do.
+  bool go_on(double seconds, std::uint64_t steps = 0) {
     const double began = now_s();
     bool more = true;
     while (more) {
@@ -113,7 +134,7 @@ class session {
         if (w_.outcomes) ++outcomes_[outcome()];
       }
       if (v == verdict::failed) failed_ = true;
-      more = !failed_ && w_.path.empty() && (w_.runs == 0 || executions_ < w_.runs);
+      more = !failed_ && w_.path.empty() && (w_.runs == 0 || executions_ < w_.runs) && (steps == 0 || steps_ < steps);
       if (seconds != 0 && (executions_ & 31) == 0 && now_s() - began > seconds) break;
     }
     took_ += now_s() - began;
@@ -166,13 +187,12 @@ class session {
 // True: as it should be.
 bool run_model(const model& m, const wish& w) {
   session s(m, w);
-  double budget = w.seconds;
-  if (budget == 0 && w.runs == 0 && !s.walks()) budget = 2;
-  s.go_on(budget);
+  const bool unlimited = w.seconds == 0 && w.runs == 0;
+  s.go_on(w.seconds, unlimited && !s.walks() ? steps_of_a_sample() : 0);
   s.print();
   if (s.failed()) s.explain();
   // A walk that was not asked to stop must come to its end.
-  return !s.failed() && !(s.walks() && !s.complete() && w.seconds == 0 && w.runs == 0 && w.path.empty());
+  return !s.failed() && !(s.walks() && !s.complete() && unlimited && w.path.empty());
 }
 
 // In turn, in slices that grow, until one of them fails: a mistake shows in some models at once and in others never.

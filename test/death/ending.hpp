@@ -66,7 +66,7 @@ inline std::vector<std::string> environment(const std::vector<std::string>& give
 
 inline ending run(const std::string& program, const std::vector<std::string>& arguments,
                   const std::vector<std::string>& variables = {}, int seconds = 60) {
-  const std::string path = std::string(WEFT_TEST_CHILD_DIR) + "/death_child_" + program;
+  const std::string path = WEFT_TEST_CHILD_DIR "/death_child_" + program;
   std::vector<std::string> args{path};
   args.insert(args.end(), arguments.begin(), arguments.end());
   std::vector<std::string> env = environment(variables);

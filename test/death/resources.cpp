@@ -1,4 +1,5 @@
 // Runs while the system refuses something. Run by resources_test.cpp.
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <weft/weft.hpp>
@@ -98,6 +99,7 @@ int main(int argc, char** argv) {
       return weft::run([] { return work(10); });
     }
     if (name == "parked") {
+      ::mallopt(M_ARENA_MAX, 1);  // those of threads reserve 64 MiB each: how many there are is not the question
       if (!limit(RLIMIT_AS, address_space() + (std::size_t{400} << 20))) return 77;
       weft::options o;
       o.procs = 2;

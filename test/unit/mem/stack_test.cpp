@@ -156,10 +156,10 @@ TEST(stack, the_slot_given_back_last_is_used_first) {
 
 TEST(stack, a_list_comes_back_in_its_order_and_is_counted) {
   arenas_fixture f;
-  stack* s[5];
+  stack* s[30];
   for (stack*& each : s) each = f.get(0);
-  EXPECT_EQ(5u, f.arenas.slots_in_use());
-  for (int i = 0; i < 4; ++i) s[i]->next = s[i + 1];
+  EXPECT_EQ(30u, f.arenas.slots_in_use());
+  for (int i = 0; i < 29; ++i) s[i]->next = s[i + 1];
   f.taken.clear();
   f.arenas.put_list(0, s[0]);
   EXPECT_EQ(0u, f.arenas.slots_in_use());
@@ -167,17 +167,27 @@ TEST(stack, a_list_comes_back_in_its_order_and_is_counted) {
   int err = 0;
   stack* first = f.arenas.get_list(0, 3, &err);
   EXPECT_EQ(3u, f.arenas.slots_in_use());
-  EXPECT_EQ(s[0], first);
-  EXPECT_EQ(s[1], first->next);
-  EXPECT_EQ(s[2], first->next->next);
+  ASSERT_EQ(s[0], first);
+  ASSERT_EQ(s[1], first->next);
+  ASSERT_EQ(s[2], first->next->next);
   EXPECT_EQ(nullptr, s[2]->next);
-  stack* rest = f.arenas.get_list(0, 100, &err);
-  EXPECT_EQ(s[3], rest);
-  EXPECT_EQ(s[4], rest->next);
-  EXPECT_EQ(nullptr, s[4]->next);
+  // However many are asked for: an eighth of the 27 that are left, rounded up.
+  stack* second = f.arenas.get_list(0, 100, &err);
+  EXPECT_EQ(3u + 4u, f.arenas.slots_in_use());
+  ASSERT_EQ(s[3], second);
+  EXPECT_EQ(s[6], second->next->next->next);
+  EXPECT_EQ(nullptr, s[6]->next);
+  f.arenas.put_list(0, second);
   f.arenas.put_list(0, first);
-  f.arenas.put_list(0, rest);
   f.arenas.put_list(0, nullptr);
+  EXPECT_EQ(0u, f.arenas.slots_in_use());
+  // One is never too many.
+  for (unsigned n = 30; n != 0; --n) {
+    stack* one = f.arenas.get_list(0, 1, &err);
+    ASSERT_NE(nullptr, one);
+    EXPECT_EQ(31 - n, f.arenas.slots_in_use());
+    f.taken.insert(one);
+  }
 }
 
 TEST(stack, a_list_of_fresh_slots_is_short_because_each_costs_a_page) {
