@@ -28,6 +28,13 @@ OPERATIONS = [
     ("semaphore_free", 10_000, "semaphore acquire + release, free"),
     ("mutex_free", 10_000, "mutex lock + unlock, free"),
     ("wait_group_add_done", 10_000, "wait_group add + done"),
+    ("chan_round_trip", 1000, "channel round trip, unbuffered"),
+    ("chan_buffered", 10_000, "an item through a buffer of 100"),
+    ("chan_buffered_4x4", 10_000, "the same, 4 producers and 4 consumers"),
+    ("chan_ring", 100, "a hop in a ring of 100 goroutines"),
+    ("select_buffered", 10_000, "select among 4 buffered, an item"),
+    ("select_unbuffered", 2000, "select among 4 unbuffered, an item"),
+    ("mutex_contended", 100, "mutex, 100 goroutines, a yield inside"),
     ("door", 10_000, "enter + leave"),
 ]
 DEFAULT_BUILD = "build/bench/bench/probe"

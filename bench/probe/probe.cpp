@@ -26,61 +26,11 @@
 #include <vector>
 
 #include "probe/door.hpp"
+#include "probe/rounds.hpp"
 
 namespace {
 
-double nanoseconds(clockid_t clock) {
-  timespec t{};
-  ::clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
-
-// What the rounds have shown.
-struct {
-  std::vector<double> wall, cpu;  // nanoseconds per operation
-  std::uint64_t operations = 0;
-} seen;
-
-class round_clock {
- public:
-  void start() {
-    cpu_ = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
-    wall_ = nanoseconds(CLOCK_MONOTONIC);
-  }
-  void stop(std::uint64_t operations) const {
-    const double wall = nanoseconds(CLOCK_MONOTONIC) - wall_;
-    const double cpu = nanoseconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_;
-    seen.wall.push_back(wall / static_cast<double>(operations));
-    seen.cpu.push_back(cpu / static_cast<double>(operations));
-    seen.operations += operations;
-  }
-
- private:
-  double wall_ = 0, cpu_ = 0;
-};
-
-template <class F>
-void round_of(std::uint64_t operations, F&& f) {
-  round_clock clock;
-  clock.start();
-  f();
-  clock.stop(operations);
-}
-
-// For one P only: no two goroutines run at a time, so a count needs no locked instruction, which would be a
-// good part of what is measured. The compiler must not keep it in a register, though.
-class counter {
- public:
-  std::uint64_t get() const { return n_.load(std::memory_order_relaxed); }
-  void set(std::uint64_t n) { n_.store(n, std::memory_order_relaxed); }
-  std::uint64_t step(std::uint64_t by) {
-    set(get() + by);
-    return get();
-  }
-
- private:
-  std::atomic<std::uint64_t> n_ = 0;
-};
+using namespace bench;
 
 // Goroutines that do nothing but yield. Whoever makes a round full looks at the clock.
 //
@@ -201,15 +151,6 @@ void ping_pong(int rounds, std::uint64_t n, bool locked) {
 }
 void semaphore_round_trip(int rounds, std::uint64_t n) { ping_pong(rounds, n, false); }
 void locked_ping_pong(int rounds, std::uint64_t n) { ping_pong(rounds, n, true); }
-
-template <class F>
-void loop(int rounds, std::uint64_t n, F&& operation) {
-  for (int r = 0; r < rounds; ++r) {
-    round_of(n, [&] {
-      for (std::uint64_t i = 0; i < n; ++i) operation();
-    });
-  }
-}
 
 void semaphore_free(int rounds, std::uint64_t n) {
   weft::semaphore s(1);
@@ -359,13 +300,7 @@ void cancel(int rounds, std::uint64_t n) {
   }
 }
 
-struct operation {
-  const char* name;
-  void (*run)(int rounds, std::uint64_t size);
-  const char* size;      // what SIZE is
-  bool outside = false;  // of a runtime
-};
-constexpr operation operations[] = {
+const std::vector<operation> own_operations = {
     {"yield", yield_alike, "goroutines"},
     {"yield_unlike", yield_unlike, "goroutines"},
     {"spawn", spawn, "goroutines alive at once"},
@@ -390,11 +325,18 @@ constexpr operation operations[] = {
     {"explore", explore, "runs in a round", true},
 };
 
+std::vector<operation> all_operations() {
+  std::vector<operation> all = own_operations;
+  all.insert(all.end(), channel_operations.begin(), channel_operations.end());
+  return all;
+}
+
 int usage() {
   std::fputs("usage: probe OPERATION ROUNDS SIZE [PROCS]\n\nOPERATION and what SIZE is:\n", stderr);
-  for (const operation& o : operations) std::fprintf(stderr, "  %-21s %s\n", o.name, o.size);
+  for (const operation& o : all_operations()) std::fprintf(stderr, "  %-21s %s\n", o.name, o.size);
   std::fputs(
-      "PROCS is 1 unless given; only spawn_and_park, semaphore_…, idle and those from locked_ping_pong on are right "
+      "PROCS is 1 unless given; only spawn_and_park, semaphore_…, chan_…, select_…, idle and those from "
+      "locked_ping_pong on are right "
       "with more.\n",
       stderr);
   return 2;
@@ -407,9 +349,10 @@ int main(int argc, char** argv) {
   const int rounds = std::atoi(argv[2]);
   const std::uint64_t size = std::strtoull(argv[3], nullptr, 10);
   const int procs = argc > 4 ? std::atoi(argv[4]) : 1;
-  const operation* o = std::find_if(std::begin(operations), std::end(operations),
-                                    [&](const operation& each) { return std::strcmp(each.name, argv[1]) == 0; });
-  if (o == std::end(operations) || rounds < 1 || size < 1 || procs < 1) return usage();
+  const std::vector<operation> operations = all_operations();
+  const auto o = std::find_if(operations.begin(), operations.end(),
+                              [&](const operation& each) { return std::strcmp(each.name, argv[1]) == 0; });
+  if (o == operations.end() || rounds < 1 || size < 1 || procs < 1) return usage();
 
   seen.wall.reserve(static_cast<std::size_t>(rounds));
   seen.cpu.reserve(static_cast<std::size_t>(rounds));

@@ -46,6 +46,13 @@ bool can_spin(const g* self, std::uint32_t round) {
   return self->m->p->q.empty();
 }
 
+// One that was woken, and finds that somebody else was quicker, gives way rather than park again, as long as there are others
+// on its P, one of which may be the holder: a turn costs a yield, parking and being woken five times that. In the meantime the
+// woken bit is ours, and no unlock wakes anybody else.
+bool can_give_way(const g* self, std::uint32_t turn) {
+  return turn < sizes::mutex_turns && self != nullptr && self->rt->explore == nullptr && !self->m->p->q.empty();
+}
+
 // A timeout has taken sg off the queue. The last waiter takes starvation with it.
 void waiter_gone(sudog* sg, glist&) {
   word64 word(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr)));
@@ -65,6 +72,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
   bool awoken = false;  // the woken bit is ours: we were woken, or set it while spinning
   bool hungry = false;  // waited for longer than starvation_ns
   std::uint32_t round = 0;
+  std::uint32_t turn = 0;
   for (std::uint64_t old = word.load();;) {
     if ((old & (locked | starving)) == 0) {
       // Free, and nobody has a claim on it.
@@ -77,6 +85,13 @@ wait_result lock(word64 word, std::uint64_t holder) {
       if (!awoken && (old & woken) == 0 && waiters(old) != 0 && word.cas(old, old | woken)) awoken = true;
       for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
       ++round;
+      old = word.load();
+      continue;
+    }
+    if (awoken && sg.since != 0 && !hungry && can_give_way(me.self(), turn)) {
+      yield_inside(me.self());
+      // The clock costs as much as the yield.
+      if (++turn % 16 == 0) hungry = now_for(me.self()) - sg.since > sizes::starvation_ns;
       old = word.load();
       continue;
     }
@@ -113,7 +128,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
     }
     awoken = true;
     hungry = hungry || now_for(me.self()) - sg.since > sizes::starvation_ns;
-    round = 0;
+    round = turn = 0;
     old = word.load();
   }
 }
@@ -121,8 +136,8 @@ wait_result lock(word64 word, std::uint64_t holder) {
 // False: it was not locked.
 bool unlock(word64 word) {
   std::uint64_t old = word.load();
-  // Without waiters it is one CAS, whatever the holder's name.
-  while (waiters(old) == 0 || (old & locked) == 0) {
+  // Without waiters it is one CAS, whatever the holder's name; also when one of them is awake and comes for it.
+  while (waiters(old) == 0 || (old & locked) == 0 || (old & (woken | starving)) == woken) {
     if ((old & locked) == 0) return false;
     if (word.cas(old, state(old) & ~locked)) return true;  // order: mutex.free
   }
