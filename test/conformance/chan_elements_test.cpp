@@ -383,7 +383,7 @@ void travels(bool explored = true) {
   };
   test::for_each_case([&](const run_case&) { body(); }, {{1, 2, 4}, 1});
   if (testing::Test::HasFailure() || !explored) return;
-  test::set_watchdog(60);
+  test::set_watchdog(static_cast<unsigned>(test::number_from_env("TEST_TIMEOUT", 60)));
   sim::explore({.runs = test::scaled(20), .max_steps = 1'000'000}, [&] {
     body();
     sim::check(!testing::Test::HasFailure(), "what the test expects");
@@ -421,6 +421,24 @@ TEST(chan_elements, that_throw_but_do_not) { travels<brittle>(); }
 TEST(chan_elements, whose_copies_throw_but_do_not) { travels<throwing_copy>(); }
 // An exploration takes calls from inside a copy or move for those of a plain thread, and refuses them.
 TEST(chan_elements, that_call_weft) { travels<talkative>(false); }
+
+// What a loop has got is destroyed before it waits for the next, as a local of the loop would be.
+TEST(chan_elements, of_a_loop_are_gone_while_it_waits) {
+  test::for_each_case_and_schedule([](const run_case&) {
+    const chan<copied> c;
+    wait_group all;
+    std::atomic<int> got{0};
+    all.go([&] {
+      for (const copied& x : c) got += x.value();
+    });
+    for (int i = 1; i <= 3; ++i) {
+      c.send(copied(i));
+      test::yield_until([&] { return got.load() == i * (i + 1) / 2 && counted::alive.load() == 0; });
+    }
+    c.close();
+    all.wait();
+  });
+}
 
 // ---- that throw. All on one thread at a time, so that the fuse burns in the call that is meant.
 

@@ -34,7 +34,7 @@ void on_real_threads(F body) {
 template <class F>
 void in_every_schedule(const char* name, F body) {
   if (testing::Test::HasFailure()) return;
-  test::set_watchdog(60);
+  test::set_watchdog(static_cast<unsigned>(test::number_from_env("TEST_TIMEOUT", 60)));
   try {
     const sim::summary s = sim::explore({.name = name, .runs = test::scaled(1000), .max_steps = 1'000'000}, [&] {
       body();

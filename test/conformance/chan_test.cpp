@@ -111,6 +111,7 @@ TEST(chan_nil, blocks_for_ever) {
 // In an exploration, what can never go on is a failure that names the wait.
 template <class F>
 void expect_stuck(F body, const char* wait) {
+  const test::expecting_a_failed_run leaves_what_it_had;
   try {
     sim::explore({.runs = 20}, body);
     ADD_FAILURE() << "not found: " << wait;

@@ -213,7 +213,7 @@ void for_each_procs(F body) {
   for (const int procs : {1, 2, 4, 16}) {
     SCOPED_TRACE(testing::Message() << procs << " Ps");
     const test::snapshot before = test::take_snapshot();
-    test::set_watchdog(60);
+    test::set_watchdog(static_cast<unsigned>(test::number_from_env("TEST_TIMEOUT", 60)));
     body(procs);
     test::clear_watchdog();
     EXPECT_EQ(test::leaked_since(before), "");
@@ -432,25 +432,33 @@ TEST(chan_cancel, is_nothing_to_plain_threads) {
 // Main's handles are the only ones, and go with main's frame. Nobody can ever meet those that wait; the cancellation that
 // follows finds them in the queues of channels that must still be there for that.
 TEST(chan_handle, may_go_while_goroutines_wait_by_reference) {
-  struct state : waiting {};
+  using token = std::shared_ptr<int>;
+  struct state : waiting {
+    token plain = std::make_shared<int>(1), selected = std::make_shared<int>(2);
+  };
   when_main_has_returned<state>(
       [](state& s) {
         const chan<int> receives, twice;
-        const chan<std::string> sends, full(2);
+        const chan<std::string> sends;
+        const chan<token> full(1), other(1);
         const chan<> signal;
-        full.send("in the buffer, and longer than what a string has room for in itself");
-        full.send("as well");
+        full.send(s.plain);
+        other.send(s.selected);
         s.waits([&] { receives.recv(); });
         s.waits([&] { receives.recv(); });
-        s.waits([&] { sends.send("nobody ever hears this, and it is rather long, too"); });
-        s.waits([&] { full.send("one too many"); });
+        s.waits(
+            [&] { sends.send("nobody ever hears this, and it is longer than what a string has room for in itself"); });
+        s.waits([&, at = &s] { full.send(at->plain); });
         s.waits([&] { select(recv(receives), recv(signal), recv(twice), recv(twice)); });
-        s.waits([&] { select(send(sends, "nor this"), recv(receives)); });
+        s.waits([&, at = &s] { select(send(sends, "nor this"), recv(receives), send(other, at->selected)); });
         s.waits([&] { signal.recv(); });
       },
       [](state& s) {
         EXPECT_EQ(s.unwound.load(), 7);
         EXPECT_EQ(s.went_on.load(), 0);
+        // The last waiter takes the channel with it, and that what is in the buffer.
+        EXPECT_EQ(s.plain.use_count(), 1);
+        EXPECT_EQ(s.selected.use_count(), 1);
       });
 }
 
@@ -483,6 +491,7 @@ TEST(chan_handle, may_go_while_a_select_waits_that_somebody_else_serves) {
 
 // In an exploration they are a leak, and told as one; their records go with the run.
 TEST(chan_handle, that_has_gone_from_under_a_waiter_is_a_leak_in_explorations) {
+  const test::expecting_a_failed_run leaves_what_it_had;
   try {
     sim::explore({.runs = 20}, [] {
       const chan<int> c;

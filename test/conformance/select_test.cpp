@@ -150,6 +150,7 @@ TEST(select, blocks_for_ever_without_a_case_that_can_happen) {
 
 TEST(select, is_a_deadlock_in_every_schedule_then) {
   const auto expect_stuck = [](auto body, const std::string& wait) {
+    const test::expecting_a_failed_run leaves_what_it_had;
     try {
       sim::explore({.runs = 20}, body);
       ADD_FAILURE() << "not found: " << wait;
@@ -175,6 +176,9 @@ TEST(select, without_waiting_says_that_nothing_can_happen) {
     EXPECT_EQ(v, 7);
     EXPECT_EQ(try_select(), std::nullopt);
     EXPECT_EQ(try_select(std::span<const select_case>{}), std::nullopt);
+    EXPECT_EQ(try_select(select_case(), select_case()), std::nullopt) << "made by nobody is as on a nil channel";
+    EXPECT_EQ(try_select(select_case(), recv(a, v), send(b, 1)), 2u);
+    EXPECT_EQ(b.recv(), 1);
     EXPECT_EQ(try_select(recv(a, v), send(b, 1)), 1u);
     EXPECT_EQ(try_select(recv(a, v), send(b, 1)), std::nullopt);
     EXPECT_EQ(try_select(recv(a, v), recv(b, v)), 1u);
