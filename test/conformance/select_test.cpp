@@ -435,6 +435,13 @@ void expect_fair_selects() {
     cases.push_back(recv(c));
   }
   expect_fair(7, [&] { return select(std::span(cases)); });
+  // More than there is room for in one word.
+  for (int i = 7; i < 70; ++i) {
+    many.emplace_back(1);
+    many.back().close();
+    cases.push_back(recv(many.back()));
+  }
+  expect_fair(70, [&] { return select(std::span(cases)); });
 }
 
 TEST(select_fairness, each_of_several_ready_cases_is_as_likely) {
@@ -541,11 +548,12 @@ TEST(select_fairness, of_cases_that_wait_on_one_channel) {
 
 // ---- Go's NonblockSelectRace, 1 and 2: at every moment one of the two can happen
 
-void one_of_two_is_always_there(bool close) {
+// Whichever stands first: whoever looks at one after the other may see neither in one order only.
+void one_of_two_is_always_there(bool close, bool b_first) {
   const chan<int> a(1), b(1);
   wait_group all;
   a.send(1);
-  all.go([&] { EXPECT_NE(try_select(recv(a), recv(b)), std::nullopt); });
+  all.go([&] { EXPECT_NE(b_first ? try_select(recv(b), recv(a)) : try_select(recv(a), recv(b)), std::nullopt); });
   if (close) {
     b.close();
   } else {
@@ -559,12 +567,13 @@ TEST(select_race, nothing_is_ready_is_true_at_one_moment_for_all_cases) {
   test::for_each_case(
       [](const run_case&) {
         const int rounds = test::scaled(20'000, 20);
-        for (int i = 0; i < rounds; ++i) one_of_two_is_always_there(i % 2 == 0);
+        for (int i = 0; i < rounds; ++i) one_of_two_is_always_there(i % 2 == 0, i % 4 < 2);
       },
       several_ps);
   explore_1000("select.one_moment", [] {
-    one_of_two_is_always_there(false);
-    one_of_two_is_always_there(true);
+    for (const bool close : {false, true}) {
+      for (const bool b_first : {false, true}) one_of_two_is_always_there(close, b_first);
+    }
   });
 }
 
