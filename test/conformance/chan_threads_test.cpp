@@ -332,9 +332,13 @@ TEST(chan_cancel, every_wait_is_left_by_unwinding) {
         s.waits([&s] { select(recv(s.never), send(s.full, 9), recv(s.empty), recv(s.never)); });
         s.waits([&s] { select(recv(s.unbuffered, [&](std::optional<int>) { ++s.went_on; })); });
         s.waits([] { select(recv(chan<int>(nullptr))); });
+        s.waits([&s] {
+          const std::vector<select_case> cases(100, recv(s.never));
+          select(std::span(cases));
+        });
       },
       [](waiting& s) {
-        EXPECT_EQ(s.unwound.load(), 11);
+        EXPECT_EQ(s.unwound.load(), 12);
         EXPECT_EQ(s.went_on.load(), 0);
         EXPECT_EQ(waiters(s.unbuffered) + waiters(s.full) + waiters(s.empty) + waiters(s.never) + waiters(s.signal),
                   0u);

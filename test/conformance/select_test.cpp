@@ -449,6 +449,28 @@ TEST(select_fairness, each_of_several_ready_cases_is_as_likely) {
   expect_fair_selects();  // on a plain thread
 }
 
+// In explorations it is the search that draws, and it leaves none out.
+TEST(select_fairness, explorations_come_by_every_case) {
+  std::array<int, 3> at_once{}, later{};
+  sim::explore({.runs = 100}, [&] {
+    const chan<int> a, b(1), c;
+    wait_group all;
+    a.close();
+    b.send(1);
+    all.go([&] { c.recv(); });
+    sim::settle();
+    ++at_once[select(recv(a), recv(b), send(c, 1))];
+    c.try_send(1);
+    all.wait();
+    const chan<int> d;
+    all.go([&] { d.send(1); });
+    ++later[select(recv(d), recv(d), recv(d))];
+    all.wait();
+  });
+  for (const int n : at_once) EXPECT_GT(n, 5);
+  for (const int n : later) EXPECT_GT(n, 5);
+}
+
 // Go's SelectFairness proper: values enough in two buffers.
 TEST(select_fairness, of_two_buffers_both_are_heard) {
   test::for_each_case(
