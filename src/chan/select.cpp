@@ -3,7 +3,8 @@
 //   1  a look at all cases without locks; of those that seem ready one is drawn, and tried under its channel's lock alone
 //   2  none: all channels are locked, in the order of their addresses, and looked at together. Go knows only this way; it
 //      is what makes "nothing was ready" true at one moment for all cases at once
-//   3  still none: a sudog in each channel; the locks are given back on the other side of the switch
+//   3  still none: a sudog in each channel, in an order that is drawn where one channel has several; the locks are given
+//      back on the other side of the switch
 //   4  whoever sets the token (model/hchan.hpp) has decided. Awake, the select takes its other sudogs off
 //
 // Who    the locks of step 2 belong to the M until the park's commit gives them back, each once.
@@ -21,6 +22,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "base/noise.hpp"
 #include "chan/transfer.hpp"
@@ -214,6 +216,14 @@ class selecting {
     for (std::size_t i = 0, n = s->nlocks_; i < n; ++i) lock_of(locks[i]).unlock();  // order: select.gone
   }
 
+  // A partner that comes takes the first in its channel's queue: of several cases on one channel each must be as likely to
+  // be that one.
+  [[gnu::noinline, gnu::cold]] static void shuffle(caller& me, const select_wait& sel) {
+    for (std::uint32_t i = sel.n - 1; i > 0; --i) {
+      std::swap(sel.cases[i].index, sel.cases[me.choose(site::select_case, i + 1)].index);
+    }
+  }
+
   // Steps 3 and 4.
   wait_result wait(caller& me) {
     select_wait sel;
@@ -222,9 +232,13 @@ class selecting {
     sel.kind = wait_kind::select;
     sel.cases = room_.sudogs;
     for (std::size_t i = 0; i < n_; ++i) {
-      const scase& s = at(i);
-      if (s.c == nullptr) continue;
-      auto* sg = ::new (&room_.sudogs[sel.n++]) chan_sudog;
+      if (at(i).c != nullptr) (::new (&room_.sudogs[sel.n++]) chan_sudog)->index = static_cast<std::uint32_t>(i);
+    }
+    if (nlocks_ < sel.n) [[unlikely]]
+      shuffle(me, sel);
+    for (std::uint32_t i = 0; i < sel.n; ++i) {
+      chan_sudog* sg = &sel.cases[i];
+      const scase& s = at(sg->index);
       const place p = where(s, landing_);
       sg->gp = sel.gp;
       sg->addr = s.c;
@@ -233,7 +247,6 @@ class selecting {
       sg->put = p.put;
       sg->copy = p.copy;
       sg->sends = s.ops->kind == case_kind::send;
-      sg->index = static_cast<std::uint32_t>(i);
       sg->select = &sel;
       (sg->sends ? waitq::send(s.c) : waitq::recv(s.c)).push_back(sg);
     }

@@ -144,6 +144,30 @@ order by_one_release() {
   return order_of_waiters([&] { permits.acquire(); }, [&] { permits.release(10); });
 }
 
+order by_ten_sends() {
+  const chan<int> c;
+  return order_of_waiters([&] { c.recv(); },
+                          [&] {
+                            for (int i = 0; i < 10; ++i) c.send(i);
+                          });
+}
+order by_close() {
+  const chan<> c;
+  return order_of_waiters([&] { c.recv(); }, [&] { c.close(); });
+}
+// Main takes what ten senders wait with; after their order comes that of the values, from 100.
+order by_draining() {
+  const chan<int> c;
+  order values;
+  int next = 0;
+  order seen = order_of_waiters([&] { c.send(next++); },
+                                [&] {
+                                  for (int i = 0; i < 10; ++i) values.push_back(100 + *c.recv());
+                                });
+  seen.insert(seen.end(), values.begin(), values.end());
+  return seen;
+}
+
 TEST(golden_order, wait_group_releases_ten_waiters) {
   test::for_each_case([](const run_case&) { EXPECT_EQ(by_done(), last_first); }, one_p);
 }
@@ -155,6 +179,25 @@ TEST(golden_order, ten_releases_of_a_semaphore) {
 
 TEST(golden_order, one_release_of_ten_permits) {
   test::for_each_case([](const run_case&) { EXPECT_EQ(by_one_release(), last_first); }, one_p);
+}
+
+TEST(golden_order, ten_sends_to_ten_receivers) {
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_ten_sends(), last_first); }, one_p);
+}
+
+// They are collected on a stack, and each that is readied takes runnext from the one before.
+TEST(golden_order, a_close_wakes_the_first_receiver_first_and_then_the_last) {
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_close(), (order{0, 9, 8, 7, 6, 5, 4, 3, 2, 1})); }, one_p);
+}
+
+TEST(golden_order, ten_senders_are_drained_in_their_order) {
+  test::for_each_case(
+      [](const run_case&) {
+        order expected = last_first;
+        append(expected, 100, 109);
+        EXPECT_EQ(by_draining(), expected);
+      },
+      one_p);
 }
 
 // The plain schedule of an exploration is no P's: the engine has a queue of its own, without runnext. Its order is as
@@ -173,6 +216,7 @@ TEST(golden_order, of_the_plain_schedule_of_an_exploration) {
   EXPECT_EQ(plain([] { return order_of(300); }), three_hundred);
   EXPECT_EQ(plain(order_of_turns), (order{0, 10, 20, 1, 11, 21, 2, 12, 22}));
   EXPECT_EQ(plain(by_ten_releases), ten);
+  EXPECT_EQ(plain(by_ten_sends), ten);
   // All ready at once; taken out of the run queue of the P, whose runnext is the last.
   EXPECT_EQ(plain(by_done), last_first);
   EXPECT_EQ(plain(by_one_release), last_first);
@@ -182,7 +226,8 @@ TEST(golden_order, of_the_plain_schedule_of_an_exploration) {
 TEST(golden_order, is_broken_by_explorations_and_nobody_is_lost) {
   order all;
   append(all, 0, 9);
-  for (order (*program)() : {+[] { return order_of(10); }, &by_done, &by_ten_releases, &by_one_release}) {
+  for (order (*program)() :
+       {+[] { return order_of(10); }, &by_done, &by_ten_releases, &by_one_release, &by_ten_sends, &by_close}) {
     bool other = false;
     sim::explore({.runs = 100}, [&] {
       order seen = program();
@@ -218,8 +263,28 @@ TEST(golden_order, a_chain_of_mutex_unlocks) {
       200, one_p);
 }
 
-// Readying does not switch, blocking does: a producer of five items and a consumer that waits for each.
-// (Go's golden order of this kind has a channel; with a semaphore there is no one-slot buffer to fill.)
+// Readying does not switch, blocking does: a producer of five items, a consumer, and a channel with one place between them.
+TEST(golden_order, a_producer_runs_on_until_there_is_no_room_and_a_consumer_until_there_is_nothing) {
+  test::for_each_case(
+      [](const run_case&) {
+        order seen;
+        const chan<int> c(1);
+        wait_group all;
+        all.go([&] {
+          for (int v : c) seen.push_back(100 + v);
+        });
+        for (int i = 0; i < 5; ++i) {
+          c.send(i);
+          seen.push_back(i);
+        }
+        EXPECT_EQ(seen, (order{0, 100, 101, 1, 2, 3, 102, 103, 104, 4}));
+        c.close();
+        all.wait();
+      },
+      one_p);
+}
+
+// The same with a semaphore, which has room for everything.
 TEST(golden_order, a_release_does_not_switch_and_a_wait_does) {
   test::for_each_case(
       [](const run_case&) {

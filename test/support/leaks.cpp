@@ -12,6 +12,12 @@
 #include "os/sys.hpp"
 #include "support/build.hpp"
 
+// There with AddressSanitizer only.
+extern "C" {
+[[gnu::weak]] void __lsan_disable();
+[[gnu::weak]] void __lsan_enable();
+}
+
 namespace weft::test {
 namespace {
 
@@ -33,6 +39,13 @@ void compare(std::string& text, const char* what, std::uint64_t before, std::uin
 }
 
 }  // namespace
+
+expecting_a_failed_run::expecting_a_failed_run() {
+  if (__lsan_disable != nullptr) __lsan_disable();
+}
+expecting_a_failed_run::~expecting_a_failed_run() {
+  if (__lsan_enable != nullptr) __lsan_enable();
+}
 
 std::uint64_t count_threads() { return entries("/proc/self/task"); }
 std::uint64_t count_fds() { return entries("/proc/self/fd") - 1; }  // not the one that looks

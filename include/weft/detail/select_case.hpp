@@ -28,6 +28,9 @@ struct case_ops {
   void (*finish)(void* elem, void* landed, bool received) = nullptr;  // a receive has happened; outside locks
 };
 
+inline constexpr case_ops copying{.kind = case_kind::send, .copy = true};
+inline constexpr case_ops moving{.kind = case_kind::send};
+
 struct scase {
   hchan* c;    // null: never ready
   void* elem;  // the value; where it is to go
@@ -63,7 +66,8 @@ struct access;
 
 /// One case of a select whose cases are known only at run time. Made by weft::send(c, v), weft::recv(c, v) and so on,
 /// without handlers. Trivially copyable; owns nothing: the channel's handle, the value and the destination must outlive
-/// each select that it is part of. A value that was sent from an rvalue has been moved away.
+/// each select that it is part of. A value that was sent from an rvalue has been moved away. A default-constructed one never
+/// happens, as one on a nil channel.
 class select_case {
  public:
   select_case() = default;
@@ -71,7 +75,7 @@ class select_case {
  private:
   friend struct detail::access;
   explicit constexpr select_case(const detail::scase& s) : s_(s) {}
-  detail::scase s_{nullptr, nullptr, nullptr};
+  detail::scase s_{nullptr, nullptr, &detail::moving};
 };
 static_assert(std::is_trivially_copyable_v<select_case>);
 
@@ -164,8 +168,6 @@ template <>
 inline constexpr case_ops receiving<void>{.kind = case_kind::recv, .finish = finish_flag};
 template <class T>
 inline constexpr case_ops dropping = drop_ops<T>();
-inline constexpr case_ops copying{.kind = case_kind::send, .copy = true};
-inline constexpr case_ops moving{.kind = case_kind::send};
 
 template <class T>
 select_case send_case(hchan* c, const T* value, bool copy) {

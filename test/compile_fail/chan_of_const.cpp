@@ -1,0 +1,12 @@
+// wrong: elements that cannot be moved out
+// says: T must be an object type that can be moved, neither const nor an array
+#include <weft/chan.hpp>
+
+void use() {
+#ifdef WRONG
+  weft::chan<const int> c;
+#else
+  weft::chan<int> c;
+#endif
+  c.close();
+}
