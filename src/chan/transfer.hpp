@@ -56,7 +56,9 @@ inline place of(const chan_sudog* sg) { return {sg->elem, sg->put, sg->copy}; }
 
 inline unsigned char* slot(hchan* c, std::uint64_t i) { return c->buf + i * c->type->size; }
 inline std::uint64_t after(const hchan* c, std::uint64_t i) { return i + 1 == c->dataqsiz ? 0 : i + 1; }
-inline void set_count(hchan* c, std::uint64_t n) { __atomic_store_n(&c->qcount, n, __ATOMIC_RELAXED); }
+inline void set_count(hchan* c, std::uint64_t n) {
+  __atomic_store_n(&c->qcount, n, __ATOMIC_RELEASE);  // order: chan.looks
+}
 
 // The buffer has room.
 [[gnu::always_inline]] inline void put_last(hchan* c, place from) {
@@ -147,13 +149,15 @@ inline g* refill(hchan* c, chan_sudog* sg) {
 // Without the lock, as hints; each can be wrong a moment later. A select that has gone elsewhere makes a queue look
 // inhabited; whoever then looks with the lock takes it off.
 inline bool looks_open(const hchan* c) { return __atomic_load_n(&c->closed, __ATOMIC_ACQUIRE) == 0; }
+// Order  chan.looks   who takes the last value, or empties a queue: closed, if it knows of it, then qcount or first (release) /
+//        here: qcount and first (acquire), then closed. So what looks empty, or full, and then open was both at once.
 inline bool looks_empty(const hchan* c) {
-  const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;
-  return no_value & (__atomic_load_n(&c->sendq_first, __ATOMIC_RELAXED) == nullptr);
+  const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;              // order: chan.looks
+  return no_value & (__atomic_load_n(&c->sendq_first, __ATOMIC_ACQUIRE) == nullptr);  // order: chan.looks
 }
 inline bool looks_full(const hchan* c) {
-  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_RELAXED) == c->dataqsiz;
-  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_RELAXED) == nullptr);
+  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == c->dataqsiz;    // order: chan.looks
+  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_ACQUIRE) == nullptr);  // order: chan.looks
 }
 // For good: nothing comes into a closed channel any more. So a done channel that all wait on is no place where they meet
 // (Go 20351): nobody writes to it.

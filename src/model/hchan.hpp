@@ -105,7 +105,7 @@ class waitq {
 
  private:
   waitq(void** first, void** last) : first_(first), last_(last) {}
-  void set_first(chan_sudog* sg) { __atomic_store_n(first_, sg, __ATOMIC_RELAXED); }
+  void set_first(chan_sudog* sg) { __atomic_store_n(first_, sg, __ATOMIC_RELEASE); }  // order: chan.looks
   static bool win(chan_sudog* sg) {
     std::uint32_t open = 0;
     // order: select.token
