@@ -60,14 +60,13 @@ inline void set_count(hchan* c, std::uint64_t n) {
   __atomic_store_n(&c->qcount, n, __ATOMIC_RELEASE);  // order: chan.looks
 }
 
-// The buffer has room.
+// The buffer has a free place. Does not count.
 [[gnu::always_inline]] inline void put_last(hchan* c, place from) {
   move_elem(c->type, {slot(c, c->sendx), c->type->construct, false}, from);
   c->sendx = after(c, c->sendx);
-  set_count(c, c->qcount + 1);
 }
 
-// The buffer has a value. What is left of it in the buffer is destroyed when it has been moved away.
+// The buffer has a value. What is left of it in the buffer is destroyed when it has been moved away. Does not count.
 [[gnu::always_inline]] inline void take_first(hchan* c, place to) {
   unsigned char* from = slot(c, c->recvx);
   move_elem(c->type, to, {from, nullptr, false});
@@ -76,7 +75,6 @@ inline void set_count(hchan* c, std::uint64_t n) {
     c->type->destroy(from);
   }
   c->recvx = after(c, c->recvx);
-  set_count(c, c->qcount - 1);
 }
 
 // What came of an attempt, with the lock held all the time.
@@ -102,12 +100,16 @@ enum class attempt : std::uint8_t { done, closed, nobody };
   }
   if (c->qcount == c->dataqsiz) return attempt::nobody;
   put_last(c, from);
+  set_count(c, c->qcount + 1);
   return attempt::done;
 }
 
-// The buffer was full and has one free place, which the oldest sender's value gets. When its move throws, the sender has to
-// meet that, not whoever makes room: it tries again.
-inline g* refill(hchan* c, chan_sudog* sg) {
+// The buffer was full and has one free place, which the oldest sender's value gets: false if there is none. When its move
+// throws, the sender has to meet that, not whoever makes room: it tries again.
+inline bool refill(hchan* c, g*& next) {
+  if (waitq::send(c).first() == nullptr) return false;
+  chan_sudog* sg = waitq::send(c).claim();
+  if (sg == nullptr) return false;
   wait_result r = wait_result::handed;
   if (c->type->construct == nullptr) {
     put_last(c, of(sg));
@@ -118,15 +120,15 @@ inline g* refill(hchan* c, chan_sudog* sg) {
       r = wait_result::woken;
     }
   }
-  return finish(waitq::send(c), sg, r);
+  next = finish(waitq::send(c), sg, r);
+  return r == wait_result::handed;
 }
 
 [[gnu::always_inline]] inline attempt recv_now(hchan* c, place to, g*& next) {
   if (c->qcount != 0) {
     take_first(c, to);
-    if (waitq::send(c).first() != nullptr) {
-      if (chan_sudog* sg = waitq::send(c).claim()) next = refill(c, sg);
-    }
+    // A place that is filled again stays counted: who looks without the lock must not find a buffer of one empty.
+    if (!refill(c, next)) set_count(c, c->qcount - 1);
     return attempt::done;
   }
   if (c->closed != 0) return attempt::closed;
