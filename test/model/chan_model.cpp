@@ -283,6 +283,21 @@ MODEL(chan_try_send_sees_a_receiver_or_the_close, "a receiver waits, and a close
   expect(got == (r == chan_status::ok ? 7 : 0), "the value, or nothing");
 }
 
+MODEL(chan_try_recv_beside_a_refill,
+      "a receiver takes the only value in the buffer, and a waiting sender's takes its place: it was never empty") {
+  weft::chan<parcel> c(1);
+  c.send({1});
+  parcel second{2};
+  const parked_in sender(c, true, &second);
+  int got = 0;
+  auto t = start([&] { got = received(c.recv()); });
+  std::optional<parcel> v;
+  const chan_status r = c.try_recv(v);
+  t.join();
+  expect(r == chan_status::ok, "there was a value at any time");
+  expect(got + received(v) == 3 && sender.how() == wait_result::handed, "each has one");
+}
+
 MODEL(chan_two_tries_for_one_sender, "two try_recvs and one sender that waits: one of them has its value") {
   weft::chan<int> c;
   int sent = 7;

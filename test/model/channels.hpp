@@ -30,7 +30,7 @@ bool receiver_waits(const C& c) {
 class parked_in {
  public:
   template <class C>
-  parked_in(const C& c, bool sends, int* value) : gp_(rt::proxy_get()) {
+  parked_in(const C& c, bool sends, void* value) : gp_(rt::proxy_get()) {
     rt::hchan* h = core_of(c);
     const rt::mutex_guard guard(rt::lock_of(h));
     sg_.gp = gp_;
