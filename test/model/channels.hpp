@@ -64,6 +64,68 @@ class parked_in {
   rt::chan_sudog sg_;
 };
 
+// The same of a select of two cases that receive or send numbers.
+class parked_select {
+ public:
+  struct at {
+    rt::hchan* c;
+    bool sends;
+  };
+  parked_select(const at (&cases)[2]) : gp_(rt::proxy_get()) {  // NOLINT(google-explicit-constructor)
+    for (const at& one : cases) rt::lock_of(one.c).lock();
+    sel_.gp = gp_;
+    sel_.addr = nullptr;
+    sel_.kind = rt::wait_kind::select;
+    sel_.cases = sg_;
+    for (const at& one : cases) {
+      rt::chan_sudog& sg = sg_[sel_.n];
+      sg.gp = gp_;
+      sg.addr = one.c;
+      sg.kind = rt::wait_kind::select;
+      sg.elem = &value_[sel_.n];
+      sg.put = nullptr;
+      sg.copy = true;
+      sg.sends = one.sends;
+      sg.index = sel_.n++;
+      sg.select = &sel_;
+      (one.sends ? rt::waitq::send(one.c) : rt::waitq::recv(one.c)).push_back(&sg);
+    }
+    gp_->waiting = &sel_;
+    ++gp_->wait_seq;
+    gp_->status.set(rt::status::running, rt::status::waiting);
+    for (const at& one : cases) rt::lock_of(one.c).unlock();
+  }
+  parked_select(const parked_select&) = delete;
+  parked_select& operator=(const parked_select&) = delete;
+
+  // As a cancellation. True: it was the taker.
+  bool take(rt::wait_result why) const { return rt::take_waiter(nullptr, gp_, 0, gp_->wait_seq, why); }
+  // After whoever has ended its wait.
+  rt::wait_result how() const {
+    expect(gp_->status.get() == rt::status::runnable, "it was readied");
+    return sel_.result;
+  }
+  std::size_t won() const {
+    static_cast<void>(how());
+    expect(sel_.won != nullptr, "a case has won");
+    return sel_.won->index;
+  }
+  int value(std::size_t i) const { return value_[i]; }
+  // As the select does when it runs again.
+  void leave() {
+    for (rt::chan_sudog& sg : sg_) {
+      if (&sg != sel_.won) rt::leave_queue(&sg);
+      expect(!sg.queued, "it is in no queue");
+    }
+  }
+
+ private:
+  rt::g* gp_;
+  rt::select_wait sel_;
+  rt::chan_sudog sg_[2];
+  int value_[2] = {};
+};
+
 // Too large for the inline fast paths, and plain.
 struct parcel {
   int value = 0;

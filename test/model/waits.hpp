@@ -19,4 +19,9 @@ class next_wait {
   std::uint32_t seq_;
 };
 
+// Who is in a queue of the semaphore table under this address can be taken: its park is complete when the bucket's lock is free.
+inline void parks_are_complete(const void* addr) {
+  const rt::mutex_guard guard(rt::the_process.semas.bucket(addr).lock);
+}
+
 }  // namespace weft::check
