@@ -187,7 +187,7 @@ MODEL(cond_cancel_against_notify, "a wait is cancelled or notified; either way i
 }
 
 MODEL(cond_signal_passes_over_the_cancelled, "a notification does not go to who was cancelled, but to who waits behind",
-      .preemptions = 3) {
+      .preemptions = 2) {
   gate g;
   const next_wait wait;
   bool took = false;

@@ -147,8 +147,7 @@ MODEL(select_same_channel_twice,
   t.join();
 }
 
-MODEL(select_two_on_both, "two selects on the same two channels, and a value to each: each select has one",
-      .preemptions = 2) {
+MODEL(select_two_on_both, "two selects on the same two channels, and a value to each: each select has one") {
   weft::chan<int> a, b;
   int got[2] = {};
   auto receive = [&](int k, const weft::chan<int>& c, const weft::chan<int>& d) {
