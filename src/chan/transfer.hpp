@@ -60,14 +60,20 @@ inline void set_count(hchan* c, std::uint64_t n) {
   __atomic_store_n(&c->qcount, n, __ATOMIC_RELEASE);  // order: chan.looks
 }
 
-// The buffer has a free place. Does not count.
-[[gnu::always_inline]] inline void put_last(hchan* c, place from) {
+// Into a free place of the buffer, which the caller counts.
+[[gnu::always_inline]] inline void move_in(hchan* c, place from) {
   move_elem(c->type, {slot(c, c->sendx), c->type->construct, false}, from);
   c->sendx = after(c, c->sendx);
 }
 
-// The buffer has a value. What is left of it in the buffer is destroyed when it has been moved away. Does not count.
-[[gnu::always_inline]] inline void take_first(hchan* c, place to) {
+// The buffer has room.
+[[gnu::always_inline]] inline void put_last(hchan* c, place from) {
+  move_in(c, from);
+  set_count(c, c->qcount + 1);
+}
+
+// The oldest value out of the buffer, which the caller counts. What is left of it there is destroyed.
+[[gnu::always_inline]] inline void move_out(hchan* c, place to) {
   unsigned char* from = slot(c, c->recvx);
   move_elem(c->type, to, {from, nullptr, false});
   if (c->type->destroy != nullptr) [[unlikely]] {
@@ -100,7 +106,6 @@ enum class attempt : std::uint8_t { done, closed, nobody };
   }
   if (c->qcount == c->dataqsiz) return attempt::nobody;
   put_last(c, from);
-  set_count(c, c->qcount + 1);
   return attempt::done;
 }
 
@@ -112,10 +117,10 @@ inline bool refill(hchan* c, g*& next) {
   if (sg == nullptr) return false;
   wait_result r = wait_result::handed;
   if (c->type->construct == nullptr) {
-    put_last(c, of(sg));
+    move_in(c, of(sg));
   } else {
     try {
-      put_last(c, of(sg));
+      move_in(c, of(sg));
     } catch (...) {
       r = wait_result::woken;
     }
@@ -126,7 +131,7 @@ inline bool refill(hchan* c, g*& next) {
 
 [[gnu::always_inline]] inline attempt recv_now(hchan* c, place to, g*& next) {
   if (c->qcount != 0) {
-    take_first(c, to);
+    move_out(c, to);
     // A place that is filled again stays counted: who looks without the lock must not find a buffer of one empty.
     if (!refill(c, next)) set_count(c, c->qcount - 1);
     return attempt::done;
@@ -154,12 +159,12 @@ inline bool looks_open(const hchan* c) { return __atomic_load_n(&c->closed, __AT
 // Order  chan.looks   who takes the last value, or empties a queue: closed, if it knows of it, then qcount or first (release) /
 //        here: qcount and first (acquire), then closed. So what looks empty, or full, and then open was both at once.
 inline bool looks_empty(const hchan* c) {
-  const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;              // order: chan.looks
+  const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;           // order: chan.looks
   return no_value & (__atomic_load_n(&c->sendq_first, __ATOMIC_ACQUIRE) == nullptr);  // order: chan.looks
 }
 inline bool looks_full(const hchan* c) {
-  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == c->dataqsiz;    // order: chan.looks
-  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_ACQUIRE) == nullptr);  // order: chan.looks
+  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == c->dataqsiz;  // order: chan.looks
+  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_ACQUIRE) == nullptr);   // order: chan.looks
 }
 // For good: nothing comes into a closed channel any more. So a done channel that all wait on is no place where they meet
 // (Go 20351): nobody writes to it.

@@ -104,6 +104,68 @@ MODEL(select_default_is_of_one_moment,
   t.join();
 }
 
+// Plain values that need no more than the buffer go by it, outside the door.
+MODEL(select_by_the_buffer,
+      "a select that sends and one that receives, by way of a buffer of one: each value once, in order") {
+  weft::chan<parcel> c(1);
+  weft::chan<int> none(nullptr);
+  int payload = 0;
+  const parcel one{1};
+  const parcel two{2};
+  auto t = start([&] {
+    payload = 1;
+    expect(weft::select(weft::send(c, one), weft::recv(none)) == 0, "the only one that can be");
+    weft::select(weft::recv(none), weft::send(c, two));
+  });
+  for (int i = 1; i <= 2; ++i) {
+    std::optional<parcel> v;
+    weft::select(weft::recv(c, v), weft::recv(none));
+    expect(v && v->value == i && payload == 1, "the next value, and what was done before");
+  }
+  t.join();
+  expect(c.size() == 0, "the buffer is empty");
+}
+
+MODEL(select_by_the_buffer_against_waiting,
+      "a value does not go into the buffer past a receiver that waits, nor out of it past a sender that does") {
+  weft::chan<parcel> to(1), back(1);
+  weft::chan<int> none(nullptr);
+  auto t = start([&] {
+    for (int i = 1; i <= 2; ++i) to.send({i});
+    expect(back.recv()->value == 3, "the answer");
+  });
+  for (int i = 1; i <= 2; ++i) {
+    std::optional<parcel> v;
+    weft::select(weft::recv(to, v), weft::recv(none));
+    expect(v && v->value == i, "in order");
+  }
+  const parcel answer{3};
+  weft::select(weft::send(back, answer), weft::recv(none));
+  t.join();
+}
+
+MODEL(select_by_the_buffer_against_close,
+      "a select does not send into a buffer that is closed, and gets what is in it before") {
+  weft::chan<parcel> c(1);
+  weft::chan<int> none(nullptr);
+  const parcel one{1};
+  bool thrown = false;
+  auto t = start([&] {
+    try {
+      weft::select(weft::send(c, one), weft::recv(none));
+    } catch (const weft::send_on_closed_channel&) {
+      thrown = true;
+    }
+  });
+  c.close();
+  std::optional<parcel> v;
+  if (!weft::try_select(weft::recv(c, v))) fail("closed is ready");
+  t.join();
+  const bool late = !v && c.size() == 1;
+  expect(v.has_value() || thrown || late, "sent before the close, or thrown");
+  expect(!(v.has_value() && thrown) && !late, "nothing is sent after it");
+}
+
 // ---- select against select
 
 MODEL(select_crosswise, "two selects over two channels, in different orders: they meet in one of them", .spurious = 1) {
