@@ -158,7 +158,8 @@ void last_reader_leaves(word64 word) {
       }
       // Of the last reader's count nobody but it can take, and no other comes: the word is ours. What the readers before did is
       // handed over, too.
-      word.load_acquire();                                                                           // order: rw.free
+      // order: rw.free
+      word.load_acquire();
       word.store(written | (old & readers_wait) | (take_writer(b, word, next) ? writers_wait : 0));  // order: rw.free
       break;
     }
