@@ -116,6 +116,7 @@ class parked_select {
     for (rt::chan_sudog& sg : sg_) {
       if (&sg != sel_.won) rt::leave_queue(&sg);
       expect(!sg.queued, "it is in no queue");
+      if (sg.orphaned) detail::chan_drop(sg.chan());
     }
   }
 

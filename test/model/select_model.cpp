@@ -357,6 +357,20 @@ MODEL(select_freed_by_its_sender,
   expect(v == 7, "the value");
 }
 
+MODEL(select_freed_by_who_passed_it_over,
+      "who has sent to a select closes the other channel and drops both: a close takes a dead sudog off the queue") {
+  auto* a = new weft::chan<int>;
+  auto* b = new weft::chan<int>;
+  std::optional<int> v;
+  auto t = start([&] { expect(weft::select(weft::recv(*a, v), weft::recv(*b)) == 0, "nobody sends to the other"); });
+  a->send(7);
+  b->close();
+  delete a;
+  delete b;
+  t.join();
+  expect(v == 7, "the value");
+}
+
 MODEL(select_orphaned, "the last handles go while a select waits, which is then cancelled: it frees both channels") {
   auto* a = new weft::chan<int>;
   auto* b = new weft::chan<int>;
