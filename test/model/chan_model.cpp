@@ -128,6 +128,15 @@ MODEL(chan_buffer_of_two, "two senders and a buffer of two: the third value wait
   b.join();
 }
 
+MODEL(chan_room_lets_a_sender_go, "a sender that waits for room goes on when there is, before its value is received") {
+  weft::chan<parcel> c(1);
+  c.send({1});
+  auto t = start([&] { c.send({2}); });
+  expect(received(c.recv()) == 1, "the first");
+  t.join();
+  expect(received(c.recv()) == 2, "the second");
+}
+
 MODEL(chan_send_returns_when_there_was_room,
       "the k-th receive happens before send k + C returns: a buffer of one is a lock") {
   weft::chan<parcel> c(1);

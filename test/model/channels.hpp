@@ -152,16 +152,18 @@ class brittle {
  public:
   struct broken {};
   explicit brittle(int v, bool* fragile = nullptr) : value_(v), fragile_(fragile) {}
-  brittle(const brittle& other) : value_(other.value_), fragile_(other.fragile_) {
-    if (fragile_ == nullptr || !*fragile_) return;
-    *fragile_ = false;
-    throw broken();
-  }
+  brittle(const brittle& other) : value_(other.unbroken()), fragile_(other.fragile_) {}
   brittle& operator=(const brittle&) = delete;
   ~brittle() = default;
   int value() const { return value_; }
 
  private:
+  // Thrown before anything is in its place.
+  int unbroken() const {
+    if (fragile_ == nullptr || !*fragile_) return value_;
+    *fragile_ = false;
+    throw broken();
+  }
   int value_;
   bool* fragile_;
 };
