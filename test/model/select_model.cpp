@@ -126,6 +126,19 @@ MODEL(select_by_the_buffer,
   expect(c.size() == 0, "the buffer is empty");
 }
 
+MODEL(select_by_the_buffer_twice, "one value, two try_selects: one has it, the other nothing") {
+  weft::chan<parcel> c(1);
+  c.send({7});
+  std::optional<parcel> v, w;
+  std::optional<std::size_t> i;
+  auto t = start([&] { i = weft::try_select(weft::recv(c, w)); });
+  const auto k = weft::try_select(weft::recv(c, v));
+  t.join();
+  expect(i.has_value() != k.has_value(), "one of them");
+  expect(v.has_value() == k.has_value() && w.has_value() == i.has_value(), "which has the value");
+  expect((v ? v : w)->value == 7 && c.size() == 0, "the one that was there");
+}
+
 MODEL(select_by_the_buffer_against_waiting,
       "a value does not go into the buffer past a receiver that waits, nor out of it past a sender that does") {
   weft::chan<parcel> to(1), back(1);
