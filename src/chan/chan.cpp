@@ -129,7 +129,10 @@ template <bool Sends>
 }
 
 v0::detail::chan_op try_send(hchan* c, place from) {
-  if (c == nullptr || (looks_open(c) && looks_full(c))) return v0::detail::chan_op::would_block;
+  if (c == nullptr) return v0::detail::chan_op::would_block;
+  // In this order: a close sends waiting receivers away, so a channel that was open before it looked full may never have been
+  // both (Go looks the other way round, and may say that it would block).
+  if (looks_full(c) && looks_open(c)) return v0::detail::chan_op::would_block;
   switch (operate<true>(c, from, false)) {
     case end::closed: return v0::detail::chan_op::closed;
     case end::would_block: return v0::detail::chan_op::would_block;

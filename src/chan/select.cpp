@@ -204,7 +204,7 @@ class selecting {
     for (std::size_t i = 0; i < n_; ++i) {
       if (at(i).c != nullptr) room_.locks[nlocks_++] = at(i).c;
     }
-    std::sort(room_.locks, room_.locks + nlocks_);
+    std::sort(room_.locks, room_.locks + nlocks_);  // order: select.locks
     nlocks_ = static_cast<std::size_t>(std::unique(room_.locks, room_.locks + nlocks_) - room_.locks);
     for (std::size_t i = 0; i < nlocks_; ++i) lock_of(room_.locks[i]).lock();  // order: select.locks
   }

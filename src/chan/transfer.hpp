@@ -56,17 +56,24 @@ inline place of(const chan_sudog* sg) { return {sg->elem, sg->put, sg->copy}; }
 
 inline unsigned char* slot(hchan* c, std::uint64_t i) { return c->buf + i * c->type->size; }
 inline std::uint64_t after(const hchan* c, std::uint64_t i) { return i + 1 == c->dataqsiz ? 0 : i + 1; }
-inline void set_count(hchan* c, std::uint64_t n) { __atomic_store_n(&c->qcount, n, __ATOMIC_RELAXED); }
+inline void set_count(hchan* c, std::uint64_t n) {
+  __atomic_store_n(&c->qcount, n, __ATOMIC_RELEASE);  // order: chan.looks
+}
+
+// Into a free place of the buffer, which the caller counts.
+[[gnu::always_inline]] inline void move_in(hchan* c, place from) {
+  move_elem(c->type, {slot(c, c->sendx), c->type->construct, false}, from);
+  c->sendx = after(c, c->sendx);
+}
 
 // The buffer has room.
 [[gnu::always_inline]] inline void put_last(hchan* c, place from) {
-  move_elem(c->type, {slot(c, c->sendx), c->type->construct, false}, from);
-  c->sendx = after(c, c->sendx);
+  move_in(c, from);
   set_count(c, c->qcount + 1);
 }
 
-// The buffer has a value. What is left of it in the buffer is destroyed when it has been moved away.
-[[gnu::always_inline]] inline void take_first(hchan* c, place to) {
+// The oldest value out of the buffer, which the caller counts. What is left of it there is destroyed.
+[[gnu::always_inline]] inline void move_out(hchan* c, place to) {
   unsigned char* from = slot(c, c->recvx);
   move_elem(c->type, to, {from, nullptr, false});
   if (c->type->destroy != nullptr) [[unlikely]] {
@@ -74,7 +81,6 @@ inline void set_count(hchan* c, std::uint64_t n) { __atomic_store_n(&c->qcount, 
     c->type->destroy(from);
   }
   c->recvx = after(c, c->recvx);
-  set_count(c, c->qcount - 1);
 }
 
 // What came of an attempt, with the lock held all the time.
@@ -103,28 +109,31 @@ enum class attempt : std::uint8_t { done, closed, nobody };
   return attempt::done;
 }
 
-// The buffer was full and has one free place, which the oldest sender's value gets. When its move throws, the sender has to
-// meet that, not whoever makes room: it tries again.
-inline g* refill(hchan* c, chan_sudog* sg) {
+// The buffer was full and has one free place, which the oldest sender's value gets: false if there is none. When its move
+// throws, the sender has to meet that, not whoever makes room: it tries again.
+inline bool refill(hchan* c, g*& next) {
+  if (waitq::send(c).first() == nullptr) return false;
+  chan_sudog* sg = waitq::send(c).claim();
+  if (sg == nullptr) return false;
   wait_result r = wait_result::handed;
   if (c->type->construct == nullptr) {
-    put_last(c, of(sg));
+    move_in(c, of(sg));
   } else {
     try {
-      put_last(c, of(sg));
+      move_in(c, of(sg));
     } catch (...) {
       r = wait_result::woken;
     }
   }
-  return finish(waitq::send(c), sg, r);
+  next = finish(waitq::send(c), sg, r);
+  return r == wait_result::handed;
 }
 
 [[gnu::always_inline]] inline attempt recv_now(hchan* c, place to, g*& next) {
   if (c->qcount != 0) {
-    take_first(c, to);
-    if (waitq::send(c).first() != nullptr) {
-      if (chan_sudog* sg = waitq::send(c).claim()) next = refill(c, sg);
-    }
+    move_out(c, to);
+    // A place that is filled again stays counted: who looks without the lock must not find a buffer of one empty.
+    if (!refill(c, next)) set_count(c, c->qcount - 1);
     return attempt::done;
   }
   if (c->closed != 0) return attempt::closed;
@@ -147,13 +156,15 @@ inline g* refill(hchan* c, chan_sudog* sg) {
 // Without the lock, as hints; each can be wrong a moment later. A select that has gone elsewhere makes a queue look
 // inhabited; whoever then looks with the lock takes it off.
 inline bool looks_open(const hchan* c) { return __atomic_load_n(&c->closed, __ATOMIC_ACQUIRE) == 0; }
+// Order  chan.looks   who takes the last value, or empties a queue: closed, if it knows of it, then qcount or first (release) /
+//        here: qcount and first (acquire), then closed. So what looks empty, or full, and then open was both at once.
 inline bool looks_empty(const hchan* c) {
-  const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;
-  return no_value & (__atomic_load_n(&c->sendq_first, __ATOMIC_RELAXED) == nullptr);
+  const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;           // order: chan.looks
+  return no_value & (__atomic_load_n(&c->sendq_first, __ATOMIC_ACQUIRE) == nullptr);  // order: chan.looks
 }
 inline bool looks_full(const hchan* c) {
-  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_RELAXED) == c->dataqsiz;
-  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_RELAXED) == nullptr);
+  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == c->dataqsiz;  // order: chan.looks
+  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_ACQUIRE) == nullptr);   // order: chan.looks
 }
 // For good: nothing comes into a closed channel any more. So a done channel that all wait on is no place where they meet
 // (Go 20351): nobody writes to it.

@@ -33,7 +33,7 @@ struct chan_sudog : waiter {
   elem_fn put;
   bool copy;              // a sender keeps its value
   bool sends;             // in which of the two queues
-  bool orphaned = false;  // the last handle went while this was queued: the waiter has one in its place
+  bool orphaned = false;  // the waiter has a handle of its own: the last one went while this was queued, or it is dead
   std::uint32_t index;    // of a select's case
   select_wait* select = nullptr;
 
@@ -100,12 +100,15 @@ class waitq {
       chan_sudog* sg = first();
       if (sg == nullptr || sg->select == nullptr || win(sg)) return sg;
       remove(sg);
+      // Its select has still to take this channel's lock, and nobody can see in the queue that it will.
+      v0::detail::chan_hold(sg->chan());
+      sg->orphaned = true;
     }
   }
 
  private:
   waitq(void** first, void** last) : first_(first), last_(last) {}
-  void set_first(chan_sudog* sg) { __atomic_store_n(first_, sg, __ATOMIC_RELAXED); }
+  void set_first(chan_sudog* sg) { __atomic_store_n(first_, sg, __ATOMIC_RELEASE); }  // order: chan.looks
   static bool win(chan_sudog* sg) {
     std::uint32_t open = 0;
     // order: select.token

@@ -156,7 +156,10 @@ void last_reader_leaves(word64 word) {
         if (word.cas(old, old - one_reader)) return;  // order: rw.free
         continue;
       }
-      // Of the last reader's count nobody but it can take, and no other comes: the word is ours.
+      // Of the last reader's count nobody but it can take, and no other comes: the word is ours. What the readers before did is
+      // handed over, too.
+      // order: rw.free
+      word.load_acquire();
       word.store(written | (old & readers_wait) | (take_writer(b, word, next) ? writers_wait : 0));  // order: rw.free
       break;
     }

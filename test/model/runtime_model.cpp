@@ -16,12 +16,6 @@ namespace {
 using namespace weft::check;
 namespace w = weft;
 
-using flag = std::atomic<int>;
-
-void set(flag& f, int value = 1) { f.store(value, std::memory_order_release); }
-
-#define WORKLOAD(name, claim) MODEL(name, claim, .sample = true, .timeouts = 3)
-
 // ---- beginning and ending
 
 WORKLOAD(hello, "a runtime with one goroutine begins and ends") {
@@ -889,13 +883,6 @@ WORKLOAD(no_cancel_2p, "a goroutine in a no_cancel scope is awaited") {
 }
 
 // ---- a runtime to embed
-
-w::options embedded(int procs) {
-  w::options o;
-  o.procs = procs;
-  o.stack_size = std::size_t{16} << 10;
-  return o;
-}
 
 WORKLOAD(embedded_go, "a thread outside starts goroutines; the end waits for those that it does not cancel") {
   int ran = 0;

@@ -1,8 +1,9 @@
-// The wait group through its public face, on plain threads.
+// The wait group, and the latch, which is the same word, through their public faces, on plain threads.
 #include "weft/wait_group.hpp"
 
-#include "model/fabric.hpp"
-#include "sched/park.hpp"
+#include "model/waits.hpp"
+#include "weft/error.hpp"
+#include "weft/latch.hpp"
 
 namespace {
 
@@ -89,6 +90,57 @@ MODEL(wait_group_timeout_against_done,
   expect(payload == 1, "what was done is seen");
   delete wg;
   b.join();
+}
+
+// ---- latch
+
+MODEL(latch_two_count_down, "wait returns when both have counted, and sees what they did; then the latch may go",
+      .spurious = 1) {
+  auto* l = new weft::latch(2);
+  int payload[2] = {};
+  auto count = [&](int i) {
+    payload[i] = 1;
+    l->count_down();
+  };
+  auto a = start([&] { count(0); });
+  auto b = start([&] { count(1); });
+  l->wait();
+  expect(payload[0] == 1 && payload[1] == 1, "what was done is seen");
+  delete l;  // count_down may still be under way
+  a.join();
+  b.join();
+}
+
+MODEL(latch_arrive_and_wait, "all who arrive go on together") {
+  weft::latch l(2);
+  int payload[2] = {};
+  auto arrive = [&](int i) {
+    payload[i] = 1;
+    l.arrive_and_wait();
+    expect(payload[0] == 1 && payload[1] == 1 && l.try_wait(), "what was done is seen");
+  };
+  auto t = start([&] { arrive(1); });
+  arrive(0);
+  t.join();
+}
+
+MODEL(latch_cancel_against_count_down, "a wait is cancelled or the latch opens; who was cancelled may free it") {
+  auto* l = new weft::latch(1);
+  const next_wait wait;
+  bool took = false;
+  bool cancelled = false;
+  auto canceller = start([&] { took = wait.take(rt::wait_result::cancelled); });
+  auto counter = start([&] { l->count_down(); });
+  try {
+    l->wait();
+  } catch (const weft::cancelled&) {
+    cancelled = true;
+  }
+  canceller.join();
+  expect(took == cancelled, "cancelled exactly when the canceller says so");
+  if (cancelled) l->wait();
+  delete l;
+  counter.join();
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ template <class T>
   if (room) [[likely]] {
     __builtin_memcpy(c->buf + c->sendx * sizeof(T), static_cast<const void*>(&value), sizeof(T));
     c->sendx = c->sendx + 1 == c->dataqsiz ? 0 : c->sendx + 1;
-    __atomic_store_n(&c->qcount, c->qcount + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->qcount, c->qcount + 1, __ATOMIC_RELEASE);  // order: chan.looks
   }
   chan_unlock(c);
   return room;
@@ -140,7 +140,7 @@ template <class T>
   if (value) [[likely]] {
     __builtin_memcpy(to, c->buf + c->recvx * sizeof(T), sizeof(T));
     c->recvx = c->recvx + 1 == c->dataqsiz ? 0 : c->recvx + 1;
-    __atomic_store_n(&c->qcount, c->qcount - 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->qcount, c->qcount - 1, __ATOMIC_RELEASE);  // order: chan.looks
   }
   chan_unlock(c);
   return value;
