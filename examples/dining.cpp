@@ -10,7 +10,7 @@
 // Run     build/release/examples/dining
 // Prints  left first: weft::sim: all goroutines are asleep - deadlock! goroutine 2 (ada), goroutine 3 (barbara), goroutine 4
 //                     (edsger), goroutine 5 (grace) and goroutine 6 (tony) wait for mutexes of each other
-//         order: no failure in 10000 schedules; 5 philosophers have eaten 1000 times each
+//         order: no failure in 5000 schedules; 5 philosophers have eaten 1000 times each
 //         host: … the same
 //         at once: … the same
 // Go      a sync.Mutex for each fork; nothing there looks for the schedule that ends badly
@@ -93,7 +93,7 @@ void dine(table& t, way eat, int meals) {
 bool explore(const char* name, way eat) {
   // snippet: explore
   try {
-    const weft::sim::summary s = weft::sim::explore({.runs = 10'000}, [eat] {
+    const weft::sim::summary s = weft::sim::explore({.runs = 5'000}, [eat] {
       table t;
       dine(t, eat, 1);
     });
