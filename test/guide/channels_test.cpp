@@ -1,4 +1,5 @@
 // The code of docs/guide/channels.md, each piece in a test of what the guide says about it.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "weft/sim.hpp"
 #include "weft/weft.hpp"
 
 namespace {
@@ -72,6 +74,56 @@ TEST(guide_channels, the_table) {
     EXPECT_EQ(value, 0) << "written only if something was received";
     EXPECT_THROW(weft::chan<int>(-1), weft::error);
   });
+}
+
+// What happens to a main goroutine that does only this, with nobody else there.
+template <class F>
+std::string alone(F body) {
+  try {
+    weft::sim::explore({.runs = 10}, body);
+  } catch (const weft::sim::failure& f) {
+    return std::string(weft::sim::to_text(f.kind())) + ": " + f.what();
+  }
+  return "goes on";
+}
+
+TEST(guide_channels, the_cells_of_the_table_that_wait) {
+  using testing::HasSubstr;
+  using testing::StartsWith;
+  const auto waits = [](const char* reason) { return testing::AllOf(StartsWith("deadlock: "), HasSubstr(reason)); };
+  EXPECT_THAT(alone([] { weft::chan<int>(nullptr).send(1); }), waits("[chan send (nil chan)"));
+  EXPECT_THAT(alone([] { weft::chan<int>(nullptr).recv(); }), waits("[chan receive (nil chan)"));
+  EXPECT_THAT(alone([] { weft::chan<int>().send(1); }), waits("[chan send"));
+  EXPECT_THAT(alone([] { weft::chan<int>().recv(); }), waits("[chan receive"));
+  EXPECT_THAT(alone([] {
+                const weft::chan<int> full(1);
+                full.send(1);
+                full.send(2);
+              }),
+              waits("[chan send"));
+  EXPECT_THAT(alone([] {
+                weft::chan<int> moved;
+                const weft::chan<int> taken = std::move(moved);
+                taken.close();
+                moved.recv();
+              }),
+              waits("[chan receive (nil chan)"));
+  EXPECT_THAT(alone([] { weft::select(); }), waits("[select (no cases)"));
+  EXPECT_THAT(alone([] {
+                const weft::chan<int> nil = nullptr, empty;
+                weft::select(weft::recv(nil), weft::send(nil, 1), weft::recv(empty));
+              }),
+              waits("[select"));
+  EXPECT_EQ(alone([] {
+              const weft::chan<int> nil = nullptr, closed;
+              closed.close();
+              weft::select(weft::recv(nil), weft::recv(closed));
+            }),
+            "goes on");
+}
+
+TEST(guide_channels, who_waits_for_ever_beside_others_is_a_leak) {
+  EXPECT_THAT(alone([] { weft::go([] { weft::chan<int>().recv(); }); }), testing::StartsWith("leak: "));
 }
 
 TEST(guide_channels, select_of_two) {
