@@ -151,8 +151,8 @@ TEST(guide_channels, handlers) {
     for (int i = 0; i < 10; ++i) {
       if (in.size() == 0) in.send(i);
       // snippet: handlers
-      weft::select(weft::recv(in, [&](std::optional<int> n) { sum += n.value_or(0); }),  //
-                   weft::send(out, 1, [&] { ++sent; }));
+      const auto add = [&](std::optional<int> n) { sum += n.value_or(0); };
+      weft::select(weft::recv(in, add), weft::send(out, 1, [&] { ++sent; }));
       // snippet: end
       weft::select(weft::recv(in), weft::recv(out), weft::send(in, 0), weft::send(out, 0));
     }
