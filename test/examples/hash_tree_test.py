@@ -1,17 +1,16 @@
 """hash_tree prints what sha256sum prints, and goes on after everything that fails."""
 import errno
-import itertools
 import os
 import re
 import resource
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 import unittest
 
 import support
+from trees import regular_files, same, sha256sum, write
 
 PIECE = 128 * 1024  # hash_tree reads in pieces of this size
 RESERVED = 32  # descriptors that hash_tree keeps free for other use
@@ -20,35 +19,6 @@ NOBODY = 65534
 
 SUMMARY = re.compile(
     rb"hash_tree: files=(\d+) bytes=(\d+) seconds=\d+\.\d{3} goroutines=(\d+) threads=(\d+) steals=\d+\n\Z")
-
-
-def regular_files(directory):
-    """Paths as hash_tree makes them. Errors are raised: a test that compares less than it means to is worth nothing."""
-    found, pending = [], [directory]
-    while pending:
-        here = pending.pop()
-        for entry in os.scandir(here):
-            path = here + (b"" if here.endswith(b"/") else b"/") + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(path)
-            elif entry.is_file(follow_symlinks=False):
-                found.append(path)
-    return found
-
-
-def sha256sum(paths, cwd=None):
-    """The lines of coreutils for these files, in the order of the bytes of the paths."""
-    paths = sorted(paths)
-    out = b""
-    for i in range(0, len(paths), 200):
-        out += subprocess.run([b"sha256sum", b"--", *paths[i:i + 200]], cwd=cwd, check=True, stdout=subprocess.PIPE,
-                              timeout=support.TIMEOUT).stdout
-    return out
-
-
-def write(path, content=b"x"):
-    with open(path, "wb") as file:
-        file.write(content)
 
 
 def line(path, code):
@@ -74,12 +44,6 @@ class HashTree(unittest.TestCase):
         write(self.path(*names), content)
         return self.path(*names)
 
-    def same(self, got, wanted):
-        """Names the first difference. assertEqual would look for the smallest, for hours in a long text."""
-        if got != wanted:
-            for i, (a, b) in enumerate(itertools.zip_longest(got.split(b"\n"), wanted.split(b"\n")), 1):
-                self.assertEqual(a, b, f"line {i}")
-
     def check(self, result, stdout, errors=(), status=None):
         """errors: the lines before the summary, in any order. The summary must agree with stdout."""
         errors = sorted(errors)
@@ -88,7 +52,7 @@ class HashTree(unittest.TestCase):
         self.assertEqual(sorted(result.stderr[:summary.start()].splitlines()), errors)
         self.assertEqual(result.returncode, status if status is not None else bool(errors))
         if stdout is not None:
-            self.same(result.stdout, stdout)
+            same(self, result.stdout, stdout)
         files, _, goroutines, threads = map(int, summary.groups())
         self.assertEqual(files, result.stdout.count(b"\n"))
         self.assertGreater(goroutines, files)
@@ -264,7 +228,7 @@ class Failures(HashTree):
         tree = self.directory(b"tree" + procs.encode())
         for i in range(8):
             write(os.path.join(tree, b"file%d" % i))
-        endless, vanished, link, directory, fifo, *same = [os.path.join(tree, name) for name in os.listdir(tree)]
+        endless, vanished, link, directory, fifo, *others = [os.path.join(tree, name) for name in os.listdir(tree)]
         os.truncate(endless, 1 << 40)
         gone, swapped = os.path.join(tree, b"gone"), os.path.join(tree, b"swapped")
         os.mkdir(gone)
@@ -293,7 +257,7 @@ class Failures(HashTree):
         lines = result.stdout.splitlines(True)
         rest = [l for l in lines if not l.endswith(b"  " + endless + b"\n")]
         self.assertEqual(len(rest), len(lines) - 1)
-        self.same(b"".join(rest), sha256sum(same))
+        same(self, b"".join(rest), sha256sum(others))
 
     def wait_until_open(self, child, path):
         descriptors = f"/proc/{child.pid}/fd"

@@ -1,4 +1,5 @@
 """The examples print what their head comments say."""
+import itertools
 import re
 import signal
 import unittest
@@ -31,16 +32,16 @@ class ParallelSum(Example):
 class Skynet(Example):
     def test_sum(self):
         leaves = 10_000 if support.options.small else 1_000_000
-        for procs in "1", "2":
-            with self.subTest(procs=procs):
-                result = support.run("skynet", str(leaves), env=support.environment(WEFT_PROCS=procs))
+        for procs, way in itertools.product(("1", "2"), ([], ["--channels"])):
+            with self.subTest(procs=procs, way=way):
+                result = support.run("skynet", *way, str(leaves), env=support.environment(WEFT_PROCS=procs))
                 self.assertEqual(result.returncode, 0, result.stderr)
                 self.assertRegex(result.stdout.decode(), rf"\A{leaves * (leaves - 1) // 2}\n\d+ ms\n\Z")
 
     def test_refuses_what_is_no_power_of_ten(self):
-        for bad in "0", "12", "x", "":
-            with self.subTest(leaves=bad):
-                result = support.run("skynet", bad)
+        for way, bad in itertools.product(([], ["--channels"]), ("0", "12", "x", "", "--chanels")):
+            with self.subTest(way=way, leaves=bad):
+                result = support.run("skynet", *way, bad)
                 self.assertEqual(result.returncode, 2)
                 self.assertIn(f'"{bad}"', result.stderr.decode())
 
@@ -94,6 +95,72 @@ class Shutdown(Example):
             with self.subTest(procs=procs):
                 result = support.run("shutdown", env=support.environment(WEFT_PROCS=procs))
                 self.check(result, support.expected("shutdown"))
+
+
+class Channels(Example):
+    """Programs whose output is the same on any number of Ps, and whenever they are run."""
+
+    def same_on_all(self, name):
+        for procs in "1", "2", "4":
+            with self.subTest(procs=procs):
+                self.check(support.run(name, env=support.environment(WEFT_PROCS=procs)), support.expected(name))
+
+    def test_ping_pong(self):
+        self.same_on_all("ping_pong")
+
+    def test_fan_in_out(self):
+        self.same_on_all("fan_in_out")
+
+    def test_mixed_threads(self):
+        self.same_on_all("mixed_threads")
+
+    def test_mutex_vs_channel(self):
+        self.same_on_all("mutex_vs_channel")
+
+    def test_dining(self):
+        self.same_on_all("dining")
+
+
+class Sieve(Example):
+    def test_the_first_25(self):
+        for procs in "1", "2", "4":
+            with self.subTest(procs=procs):
+                self.check(support.run("sieve", env=support.environment(WEFT_PROCS=procs)), support.expected("sieve"))
+
+    def test_as_many_as_are_wanted(self):
+        primes = [n for n in range(2, 1000) if all(n % d != 0 for d in range(2, n))]
+        for count in 1, 2, 168:
+            with self.subTest(count=count):
+                wanted = " ".join(map(str, primes[:count])) + f"\n{count} primes, a chain of {count + 1} goroutines\n"
+                self.check(support.run("sieve", str(count)), wanted.encode())
+
+    def test_refuses_bad_counts(self):
+        for bad in "0", "-1", "x", "", "3x", "10001", "99999999999":
+            with self.subTest(bad):
+                result = support.run("sieve", bad)
+                self.assertEqual((result.returncode, result.stdout), (2, b""))
+                self.assertIn(f'"{bad}"', result.stderr.decode())
+
+
+class WorkerPool(Example):
+    def test_its_own_numbers(self):
+        for procs in "1", "2", "4":
+            with self.subTest(procs=procs):
+                result = support.run("worker_pool", env=support.environment(WEFT_PROCS=procs))
+                self.check(result, support.expected("worker_pool"))
+
+    def test_order_is_that_of_the_jobs(self):
+        # The first takes longest by far.
+        result = support.run("worker_pool", "1000036000099", "2", "3", "4", "2")
+        self.check(result, b"1000036000099 = 1000003 * 1000033\n2 = 2\n3 = 3\n4 = 2 * 2\n2 = 2\n"
+                           b"5 jobs, 5 done, 0 failed, by 3 workers\n")
+
+    def test_failures_are_results(self):
+        reason = "is no number from 2 to 18446744073709551615"
+        bad = ["1", "", "-7", "18446744073709551616"]
+        result = support.run("worker_pool", *bad, "6")
+        wanted = "".join(f"{word}: {reason}\n" for word in bad) + "6 = 2 * 3\n5 jobs, 1 done, 4 failed, by 3 workers\n"
+        self.check(result, wanted.encode(), status=1)
 
 
 class DeterministicTest(Example):
