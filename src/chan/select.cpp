@@ -160,7 +160,7 @@ class selecting {
     }
     g* next = nullptr;
     bool happened;
-    lock_of(s.c).lock();
+    lock_chan(s.c);
     try {
       happened = attempt_case(i, next);
     } catch (...) {

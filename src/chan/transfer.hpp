@@ -10,7 +10,9 @@
 #include <cstring>
 
 #include "arch/getg.hpp"
+#include "base/sizes.hpp"
 #include "model/hchan.hpp"
+#include "os/sys.hpp"
 
 namespace weft::rt {
 
@@ -34,6 +36,19 @@ class as_a_thread {
     case 16: std::memcpy(to, from, 16); return;
     default: std::memcpy(to, from, n);
   }
+}
+
+// Somebody on another CPU works on this channel just now. Two who take turns at every value pay for a cache line each time;
+// so this one stays away for as long as the other may need to fill or drain the buffer. Then it finds its work in one
+// piece, and, if the other had to wait for it, readies it here, where both go on without meeting again.
+[[gnu::noinline, gnu::cold]] inline void stay_away() {
+  for (std::uint32_t i = 0; i < sizes::chan_pauses; ++i) os::pause();
+}
+[[gnu::always_inline]] inline void lock_chan(hchan* c) {
+  if (lock_of(c).try_lock()) [[likely]]
+    return;
+  stay_away();
+  lock_of(c).lock();
 }
 
 // Where a value comes from, or where it goes: what a call brings with it, and a sudog keeps while it waits.
