@@ -46,6 +46,7 @@ template <class T, class F>
 void merge(std::vector<weft::recv_chan<T>> inputs, F f) {
   std::optional<T> value;  // for all cases: only one of them happens at a time
   std::vector<weft::select_case> cases;
+  cases.reserve(inputs.size());
   for (const weft::recv_chan<T>& in : inputs) cases.push_back(weft::recv(in, value));
   for (std::size_t open = inputs.size(); open > 0;) {
     const std::size_t i = weft::select(cases);

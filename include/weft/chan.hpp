@@ -2,7 +2,6 @@
 #pragma once
 #include <concepts>
 #include <cstddef>
-#include <iterator>
 #include <optional>
 #include <type_traits>
 
@@ -234,13 +233,15 @@ class sends<H, void> {
   hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
 };
 
-// The values of a channel until it is closed, for range-for.
+// Where a loop over a channel ends. std::default_sentinel_t would do, but <iterator> costs 34,000 lines.
+struct chan_end {};
+
+// The values of a channel until it is closed, for range-for. A std::input_iterator, and no more: i++ has no value.
 template <class T>
 class chan_iterator {
  public:
   using value_type = T;
   using difference_type = std::ptrdiff_t;
-  using iterator_concept = std::input_iterator_tag;
 
   explicit chan_iterator(hchan* c) : c_(c), value_(receive_from<T>(c)) {}
   T& operator*() const { return *value_; }
@@ -255,7 +256,7 @@ class chan_iterator {
     return *this;
   }
   void operator++(int) { ++*this; }
-  friend bool operator==(const chan_iterator& i, std::default_sentinel_t) { return !i.value_.has_value(); }
+  friend bool operator==(const chan_iterator& i, chan_end) { return !i.value_.has_value(); }
 
  private:
   hchan* c_;
@@ -284,7 +285,7 @@ class receives {
 
   /// for (T& value : ch): until the channel is closed and drained. Each step is a recv().
   chan_iterator<T> begin() const { return chan_iterator<T>(c()); }
-  std::default_sentinel_t end() const noexcept { return {}; }
+  chan_end end() const noexcept { return {}; }
 
   /// A case of a select: weft::recv(*this, value).
   select_case on_recv(std::optional<T>& value) const { return access::make({c(), &value, &receiving<T>}); }

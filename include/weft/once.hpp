@@ -2,7 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -59,6 +58,22 @@ struct once_state {
   using R = std::invoke_result_t<F&>;
   using kept = std::conditional_t<std::is_void_v<R>, bool, std::optional<std::decay_t<R>>>;
 
+  // A share of the state. A std::shared_ptr would do, but <memory> costs 52,000 lines.
+  class share {
+   public:
+    template <class G>
+    explicit share(std::in_place_t, G&& f) : s_(new once_state(std::forward<G>(f))) {}
+    share(const share& other) noexcept : s_(other.s_) { __atomic_fetch_add(&s_->shares, 1, __ATOMIC_RELAXED); }
+    share& operator=(const share&) = delete;
+    ~share() {
+      if (__atomic_fetch_sub(&s_->shares, 1, __ATOMIC_ACQ_REL) == 1) delete s_;
+    }
+    once_state* operator->() const { return s_; }
+
+   private:
+    once_state* s_;
+  };
+
   explicit once_state(F&& f) : fn(std::move(f)) {}
   explicit once_state(const F& f) : fn(f) {}
 
@@ -90,6 +105,7 @@ struct once_state {
   kept value{};
   std::exception_ptr thrown;
   bool unwound = false;
+  std::uint64_t shares = 1;
 };
 
 }  // namespace detail
@@ -99,7 +115,7 @@ struct once_state {
 template <class F>
   requires std::is_invocable_v < std::decay_t<F>
 & > auto once_func(F&& f) {
-  auto state = std::make_shared<detail::once_state<std::decay_t<F>>>(std::forward<F>(f));
+  const typename detail::once_state<std::decay_t<F>>::share state(std::in_place, std::forward<F>(f));
   return [state] { state->run(); };
 }
 
@@ -107,7 +123,7 @@ template <class F>
 template <class F>
   requires(!std::is_void_v<std::invoke_result_t<std::decay_t<F>&>>)
 auto once_value(F&& f) {
-  auto state = std::make_shared<detail::once_state<std::decay_t<F>>>(std::forward<F>(f));
+  const typename detail::once_state<std::decay_t<F>>::share state(std::in_place, std::forward<F>(f));
   return [state]() -> const auto& {
     state->run();
     return *state->value;

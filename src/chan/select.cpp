@@ -10,7 +10,6 @@
 // Who    the locks of step 2 belong to the M until the park's commit gives them back, each once.
 // State  select_wait.done: 0 while the select waits; 1 once somebody has decided, until it waits again.
 // Order  select.locks   by address, so that two selects over the same channels cannot hold one each.
-//        select.token   see model/hchan.hpp
 //        select.gone    the commit's last unlock (release) / step 4's lock of that channel (acquire): the commit reads the
 //                       list of channels in the select's frame until then, and the frame stays as long. The winner's channel
 //                       needs no such look: its lock was free already when the winner took it.

@@ -172,14 +172,15 @@ inline bool refill(hchan* c, g*& next) {
 // inhabited; whoever then looks with the lock takes it off.
 inline bool looks_open(const hchan* c) { return __atomic_load_n(&c->closed, __ATOMIC_ACQUIRE) == 0; }
 // Order  chan.looks   who takes the last value, or empties a queue: closed, if it knows of it, then qcount or first (release) /
-//        here: qcount and first (acquire), then closed. So what looks empty, or full, and then open was both at once.
+//        here: qcount and first (acquire), then closed. So what looks empty, or full, and then open was both at once. A buffer
+//        that is full may be an old one: nobody fills it who knows of a close.
 inline bool looks_empty(const hchan* c) {
   const bool no_value = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;           // order: chan.looks
   return no_value & (__atomic_load_n(&c->sendq_first, __ATOMIC_ACQUIRE) == nullptr);  // order: chan.looks
 }
 inline bool looks_full(const hchan* c) {
-  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == c->dataqsiz;  // order: chan.looks
-  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_ACQUIRE) == nullptr);   // order: chan.looks
+  const bool no_room = __atomic_load_n(&c->qcount, __ATOMIC_RELAXED) == c->dataqsiz;
+  return no_room & (__atomic_load_n(&c->recvq_first, __ATOMIC_ACQUIRE) == nullptr);  // order: chan.looks
 }
 // For good: nothing comes into a closed channel any more. So a done channel that all wait on is no place where they meet
 // (Go 20351): nobody writes to it.

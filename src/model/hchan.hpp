@@ -4,8 +4,8 @@
 //        lock; or a timeout or cancellation, with the waiter's status locked. The first sets it and owns the wake-up.
 // State  a select is queued in several channels. Once its token is set its other sudogs are dead: whoever finds one under
 //        the channel's lock takes it off and goes on; the rest the select takes off itself when it runs again.
-// Order  select.token   the winner's CAS (acq_rel). What it writes into the select's frame goes to the select by way of
-//        status.park; losers only learn that they are too late.
+//        The CAS on it decides and orders nothing: what is read of a select is ordered by the channel's lock or the locked
+//        status, what is written into it by status.park.
 // Why    a sudog in a queue is in a live frame as long as the channel's lock is held: the select cannot return before it has
 //        had the lock of each channel in which it is still queued.
 // Checked by test/model/chan_model.cpp, test/model/select_model.cpp.
@@ -111,8 +111,7 @@ class waitq {
   void set_first(chan_sudog* sg) { __atomic_store_n(first_, sg, __ATOMIC_RELEASE); }  // order: chan.looks
   static bool win(chan_sudog* sg) {
     std::uint32_t open = 0;
-    // order: select.token
-    if (!sg->select->done.compare_exchange_strong(open, 1, acq_rel, relaxed)) return false;
+    if (!sg->select->done.compare_exchange_strong(open, 1, relaxed, relaxed)) return false;
     sg->select->won = sg;
     return true;
   }

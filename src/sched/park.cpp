@@ -98,7 +98,7 @@ bool take_from_chan(chan_sudog* sg, wait_result why) {
 
 bool take_select(select_wait* sel, wait_result why) {
   std::uint32_t open = 0;
-  if (!sel->done.compare_exchange_strong(open, 1, acq_rel, relaxed)) return false;  // order: select.token
+  if (!sel->done.compare_exchange_strong(open, 1, relaxed, relaxed)) return false;  // the token: model/hchan.hpp
   sel->result = why;
   return true;
 }

@@ -509,8 +509,8 @@ void factorials(int n, bool borrowed) {
 }
 
 TEST(chan_programs, peano_numbers_on_deep_stacks) {
-  const int n = test::built_with_sanitizer ? 7 : 8;
-  on_real_threads([n] {
+  constexpr int n = test::built_with_sanitizer ? 7 : 8;
+  on_real_threads([] {
     factorials(n, false);
     factorials(n, true);
   });

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "support/goroutines.hpp"
@@ -155,6 +156,30 @@ order by_close() {
   const chan<> c;
   return order_of_waiters([&] { c.recv(); }, [&] { c.close(); });
 }
+template <class Notify>
+order by_condition(Notify notify) {
+  mutex m;
+  condition_variable c;
+  return order_of_waiters(
+      [&] {
+        std::unique_lock hold(m);
+        c.wait(hold);
+      },
+      [&] { notify(c); });
+}
+order by_notify_all() {
+  return by_condition([](condition_variable& c) { c.notify_all(); });
+}
+order by_ten_notifications() {
+  return by_condition([](condition_variable& c) {
+    for (int i = 0; i < 10; ++i) c.notify_one();
+  });
+}
+order by_a_writers_unlock() {
+  shared_mutex m;
+  m.lock();
+  return order_of_waiters([&] { const std::shared_lock reading(m); }, [&] { m.unlock(); });
+}
 // Main takes what ten senders wait with; after their order comes that of the values, from 100.
 order by_draining() {
   const chan<int> c;
@@ -179,6 +204,18 @@ TEST(golden_order, ten_releases_of_a_semaphore) {
 
 TEST(golden_order, one_release_of_ten_permits) {
   test::for_each_case([](const run_case&) { EXPECT_EQ(by_one_release(), last_first); }, one_p);
+}
+
+TEST(golden_order, a_notify_all_wakes_ten) {
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_notify_all(), last_first); }, one_p);
+}
+
+TEST(golden_order, ten_times_notify_one) {
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_ten_notifications(), last_first); }, one_p);
+}
+
+TEST(golden_order, a_writers_unlock_lets_ten_readers_in) {
+  test::for_each_case([](const run_case&) { EXPECT_EQ(by_a_writers_unlock(), last_first); }, one_p);
 }
 
 TEST(golden_order, ten_sends_to_ten_receivers) {
@@ -226,8 +263,8 @@ TEST(golden_order, of_the_plain_schedule_of_an_exploration) {
 TEST(golden_order, is_broken_by_explorations_and_nobody_is_lost) {
   order all;
   append(all, 0, 9);
-  for (order (*program)() :
-       {+[] { return order_of(10); }, &by_done, &by_ten_releases, &by_one_release, &by_ten_sends, &by_close}) {
+  for (order (*program)() : {+[] { return order_of(10); }, &by_done, &by_ten_releases, &by_one_release, &by_ten_sends,
+                             &by_close, &by_notify_all, &by_ten_notifications, &by_a_writers_unlock}) {
     bool other = false;
     sim::explore({.runs = 100}, [&] {
       order seen = program();

@@ -3,6 +3,7 @@
 #include "weft/select.hpp"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -16,7 +17,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "model/hchan.hpp"
@@ -597,6 +597,45 @@ TEST(select_race, nothing_is_ready_is_true_at_one_moment_for_all_cases) {
       for (const bool b_first : {false, true}) one_of_two_is_always_there(close, b_first);
     }
   });
+}
+
+// The same without luck: the look at the second channel faults, and what happens then is what a thread might do meanwhile.
+namespace meanwhile {
+const chan<int>* first;
+const chan<int>* second;
+void* page;
+std::size_t bytes;
+int faults;
+
+void on_fault(int) {
+  if (++faults > 1) std::_Exit(9);
+  ::mprotect(page, bytes, PROT_READ | PROT_WRITE);
+  int v;
+  if (first->try_send(1) != chan_status::ok || second->try_recv(v) != chan_status::ok) std::_Exit(9);
+}
+}  // namespace meanwhile
+
+TEST(select_race, between_two_looks_a_value_may_come_here_and_go_there) {
+  // So large that malloc maps it alone, whatever was freed before.
+  const chan<int> first(1), second(1 << 24);
+  second.send(1);
+  meanwhile::first = &first;
+  meanwhile::second = &second;
+  meanwhile::faults = 0;
+  meanwhile::bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto at = reinterpret_cast<std::uintptr_t>(v0::detail::chan_access::of(second));
+  meanwhile::page = reinterpret_cast<void*>(at / meanwhile::bytes * meanwhile::bytes);
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = meanwhile::on_fault;
+  action.sa_flags = SA_NODEFER;
+  const std::array<select_case, 2> cases{recv(first), recv(second)};
+  ASSERT_EQ(::sigaction(SIGSEGV, &action, &before), 0);
+  ASSERT_EQ(::mprotect(meanwhile::page, meanwhile::bytes, PROT_NONE), 0);
+  const std::optional<std::size_t> happened = try_select(std::span<const select_case>(cases));
+  ::sigaction(SIGSEGV, &before, nullptr);
+  EXPECT_EQ(meanwhile::faults, 1);
+  EXPECT_EQ(happened, 0u) << "at every moment one of them had a value";
 }
 
 // ---- Go's SelfSelect

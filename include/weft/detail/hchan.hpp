@@ -127,7 +127,7 @@ template <class T>
   if (room) [[likely]] {
     __builtin_memcpy(c->buf + c->sendx * sizeof(T), static_cast<const void*>(&value), sizeof(T));
     c->sendx = c->sendx + 1 == c->dataqsiz ? 0 : c->sendx + 1;
-    __atomic_store_n(&c->qcount, c->qcount + 1, __ATOMIC_RELEASE);  // order: chan.looks
+    __atomic_store_n(&c->qcount, c->qcount + 1, __ATOMIC_RELAXED);
   }
   chan_unlock(c);
   return room;

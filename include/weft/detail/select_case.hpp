@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <type_traits>
 
 #include "weft/detail/hchan.hpp"
@@ -151,9 +150,7 @@ void drop_elem(void*, void* src, bool copy) {
 
 template <class T>
 constexpr case_ops drop_ops() {
-  if constexpr (std::is_void_v<T>) {
-    return {.kind = case_kind::recv};
-  } else if constexpr (is_plain<T>) {
+  if constexpr (std::is_void_v<T> || is_plain<T>) {
     return {.kind = case_kind::recv};
   } else if constexpr (lands<T>) {
     return {.kind = case_kind::recv, .large = lands_large<T>, .land = construct_elem<T>, .finish = drop_landed<T>};

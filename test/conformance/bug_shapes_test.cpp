@@ -1,0 +1,878 @@
+// Shapes of the concurrency bugs that Go programs are known for, as small programs of our own: locks, conditions, wait groups,
+// and above all channels. Each is wrong in one way, and has a twin in which that is put right.
+//
+// explored   the wrong one is found, for what it is, in a thousand runs; the right one passes a thousand
+// for real   those that end in a deadlock do so in a process of their own, on one P, and the report names what each goroutine
+//            waits for; the right ones run on 1, 2, 4 and 16 Ps
+//
+// Where the outcome hangs on who comes first, linger() settles it on one P: it gives way so many times, and in an exploration
+// it is nothing. (test/sim has bugs that are rare, and says how rare; here it is what kinds there are.)
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <initializer_list>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "support/build.hpp"
+#include "support/leaks.hpp"
+#include "support/runtime_fixture.hpp"
+#include "weft/sim.hpp"
+#include "weft/weft.hpp"
+
+namespace weft::test {
+namespace {
+
+using sim::failure_kind;
+
+void linger(int turns) {
+  if (sim::active()) return;
+  for (int i = 0; i < turns; ++i) yield();
+}
+
+// ---- locks
+
+// A method that locks calls another that does.
+template <bool right>
+void double_lock() {
+  struct account {
+    mutex m;
+    int balance = 3;
+    void log_unlocked() { ++balance; }
+    void log() {
+      const std::lock_guard hold(m);
+      log_unlocked();
+    }
+    void withdraw() {
+      const std::lock_guard hold(m);
+      --balance;
+      right ? log_unlocked() : log();
+    }
+  } a;
+  a.withdraw();
+}
+
+template <bool right>
+void lock_order_of_two_kinds() {
+  shared_mutex index;
+  mutex log;
+  wait_group both;
+  both.go([&] {
+    const std::shared_lock reading(index);
+    linger(5);
+    const std::lock_guard line(log);
+  });
+  both.go([&] {
+    if (right) {
+      const std::unique_lock writing(index);
+      const std::lock_guard line(log);
+      return;
+    }
+    const std::lock_guard line(log);
+    linger(5);
+    const std::unique_lock writing(index);
+  });
+  both.wait();
+}
+
+// Reads, and calls what reads; between the two a writer has come, which waits for the first and keeps out the second.
+template <bool right>
+void read_in_a_read() {
+  shared_mutex m;
+  wait_group both;
+  both.go([&] {
+    const std::shared_lock outer(m);
+    linger(10);
+    if (right) return;
+    const std::shared_lock inner(m);
+  });
+  both.go([&] {
+    linger(3);
+    const std::unique_lock writing(m);
+  });
+  both.wait();
+}
+
+// A reader that wants to write waits for all readers to leave, itself among them.
+template <bool right>
+void reader_becomes_writer() {
+  shared_mutex m;
+  m.lock_shared();
+  if (right) m.unlock_shared();
+  m.lock();
+  m.unlock();
+  if (!right) m.unlock_shared();
+}
+
+template <bool right>
+void read_lock_for_a_write() {
+  shared_mutex m;
+  std::atomic<int> n = 0;
+  const auto count = [&] {
+    const int seen = n;
+    sim::point();
+    n = seen + 1;
+  };
+  wait_group both;
+  for (int i = 0; i < 2; ++i) {
+    both.go([&] {
+      if (right) {
+        const std::unique_lock writing(m);
+        count();
+      } else {
+        const std::shared_lock reading(m);
+        count();
+      }
+    });
+  }
+  both.wait();
+  sim::active() ? sim::check(n == 2, "both have counted") : static_cast<void>(0);
+}
+
+template <bool right>
+void unlock_of_a_reader() {
+  shared_mutex m;
+  m.lock_shared();
+  right ? m.unlock_shared() : m.unlock();
+}
+
+// The error path unlocks, and the guard does at the end.
+template <bool right>
+void unlock_on_the_error_path_too() {
+  mutex m;
+  m.lock();
+  const bool failed = true;
+  if (failed && !right) m.unlock();
+  m.unlock();
+}
+
+// ---- a lock and a channel
+
+template <bool right>
+void lock_held_over_a_send() {
+  mutex m;
+  const chan<int> c;
+  wait_group both;
+  both.go([&] {
+    std::unique_lock hold(m);
+    if (right) hold.unlock();
+    c.send(1);
+  });
+  both.go([&] {
+    linger(3);
+    { const std::lock_guard hold(m); }
+    c.recv();
+  });
+  both.wait();
+}
+
+template <bool right>
+void lock_held_over_a_receive() {
+  mutex m;
+  const chan<int> c;
+  wait_group both;
+  both.go([&] {
+    std::unique_lock hold(m);
+    if (right) hold.unlock();
+    c.recv();
+  });
+  both.go([&] {
+    linger(3);
+    { const std::lock_guard hold(m); }
+    c.send(1);
+  });
+  both.wait();
+}
+
+// A channel of one place as a lock: the place is taken by lock and given back by unlock, twice on the error path.
+template <bool right>
+void channel_lock_released_twice() {
+  struct channel_lock {
+    chan<> place{1};
+    void lock() const { place.send(); }
+    void unlock() const { place.recv(); }
+  } l;
+  l.lock();
+  if (!right) l.unlock();
+  l.unlock();
+}
+
+// ---- close
+
+// The producer leaves by its error path, and does not close.
+template <bool right>
+void close_missed_on_a_path() {
+  const chan<int> c;
+  wait_group both;
+  both.go([&] {
+    for (int i = 0; i < 3; ++i) {
+      if (i == 2) {
+        if (right) c.close();
+        return;
+      }
+      c.send(i);
+    }
+    c.close();
+  });
+  both.go([&] {
+    int sum = 0;
+    for (const int v : c) sum += v;
+  });
+  both.wait();
+}
+
+template <bool right>
+void range_over_what_nobody_closes() {
+  const chan<int> results;
+  wait_group workers, closer;
+  for (int i = 0; i < 2; ++i) workers.go([results, i] { results.send(i); });
+  if (right) {
+    closer.go([&] {
+      workers.wait();
+      results.close();
+    });
+  }
+  int sum = 0;
+  for (const int v : results) sum += v;
+  closer.wait();
+}
+
+// "Is it closed already?" and the close are two steps.
+template <bool right>
+void close_by_two() {
+  const chan<> done;
+  std::atomic<bool> closed = false;
+  once first;
+  wait_group both;
+  for (int i = 0; i < 2; ++i) {
+    both.go([&] {
+      if (right) return first.call([&] { done.close(); });
+      if (closed) return;
+      sim::point();
+      done.close();
+      closed = true;
+    });
+  }
+  both.wait();
+}
+
+template <bool right>
+void close_in_the_cleanup_too() {
+  const chan<int> c(1);
+  struct at_end {
+    const chan<int>& c;
+    bool& closed;
+    ~at_end() noexcept(false) {
+      if (!right || !closed) c.close();
+    }
+  };
+  bool closed = false;
+  const at_end cleanup{c, closed};
+  c.send(1);
+  c.close();
+  closed = true;
+}
+
+template <bool right>
+void send_against_close() {
+  const chan<int> c(1);
+  wait_group sender, both;
+  sender.go([&] { c.send(1); });
+  both.go([&] {
+    if (right) sender.wait();
+    c.close();
+  });
+  both.wait();
+  sender.wait();
+}
+
+// Who is counted only when it runs is not waited for, and finds the results closed.
+template <bool right>
+void counted_when_it_runs() {
+  const chan<int> results(2);
+  wait_group workers, all;
+  for (int i = 0; i < 2; ++i) {
+    if (right) workers.add(1);
+    all.go([&] {
+      if (!right) workers.add(1);
+      results.send(1);
+      workers.done();
+    });
+  }
+  workers.wait();
+  results.close();
+  all.wait();
+}
+
+template <bool right>
+void closed_before_it_is_made() {
+  mutex m;
+  chan<> stop(nullptr);
+  latch made(1);
+  wait_group both;
+  both.go([&] {
+    {
+      const std::lock_guard hold(m);
+      stop = chan<>();
+    }
+    made.count_down();
+  });
+  both.go([&] {
+    if (right) made.wait();
+    const std::lock_guard hold(m);
+    stop.close();
+  });
+  both.wait();
+}
+
+// ---- receivers that have gone, senders that never come
+
+// Two are asked, and the first answer is enough.
+template <bool right>
+void first_answer_is_taken() {
+  const chan<int> answers(right ? 2 : 0);
+  for (int i = 0; i < 2; ++i) go({.name = "asked"}, [answers, i] { answers.send(i); });
+  answers.recv();
+}
+
+template <bool right>
+void answer_after_the_timeout() {
+  const chan<int> answer(right ? 1 : 0);
+  const chan<> timeout;
+  go({.name = "asked"}, [answer] { answer.send(1); });
+  go([timeout] { timeout.close(); });
+  std::optional<int> value;
+  select(recv(answer, value), recv(timeout));
+}
+
+// Whoever reads from a generator stops in the middle.
+template <bool right>
+void reader_leaves_a_generator() {
+  const chan<int> numbers;
+  const chan<> stop;
+  go({.name = "generator"}, [numbers, stop] {
+    for (int i = 0; i < 4; ++i) {
+      if (!right) {
+        numbers.send(i);
+      } else if (select(send(numbers, i), recv(stop)) == 1) {
+        return;
+      }
+    }
+  });
+  numbers.recv();
+  numbers.recv();
+  if (right) stop.close();
+}
+
+// Stop is told by a value, to a worker that has ended by itself.
+template <bool right>
+void stop_sent_to_one_that_has_ended() {
+  const chan<> stop;
+  const bool failed = true;
+  wait_group workers;
+  workers.go([&] {
+    if (!failed) stop.recv();
+  });
+  workers.wait();
+  right ? stop.close() : stop.send();
+}
+
+// All jobs are handed out before the first result is fetched, and the worker waits for that.
+template <bool right>
+void results_fetched_after_all_jobs() {
+  const chan<int> jobs, results(right ? 3 : 0);
+  wait_group worker;
+  worker.go([&] {
+    for (const int job : jobs) results.send(job * job);
+  });
+  for (int i = 0; i < 3; ++i) jobs.send(i);
+  jobs.close();
+  for (int i = 0; i < 3; ++i) results.recv();
+  worker.wait();
+}
+
+// What is published waits for a subscriber, who has left.
+template <bool right>
+void publisher_waits_for_subscribers() {
+  const chan<int> news;
+  wait_group both;
+  both.go([&] {
+    for (int i = 0; i < 2; ++i) {
+      if (right) {
+        news.try_send(i);
+      } else {
+        news.send(i);
+      }
+    }
+  });
+  both.go([&] {
+    if (right) {
+      int value = 0;
+      static_cast<void>(news.try_recv(value));
+    } else {
+      news.recv();
+    }
+  });
+  both.wait();
+}
+
+// ---- nil channels, and ends that are taken for values
+
+// A merged channel that has ended is set to nil, so that the select leaves it alone; and in the end all are.
+template <bool right>
+void merge_does_not_end() {
+  chan<int> a(1), b(1);
+  a.send(1);
+  b.send(2);
+  a.close();
+  b.close();
+  int sum = 0;
+  while (!right || a || b) {
+    std::optional<int> value;
+    const std::size_t which = select(recv(a, value), recv(b, value));
+    if (value) {
+      sum += *value;
+    } else {
+      (which == 0 ? a : b) = nullptr;
+    }
+  }
+  sim::active() ? sim::check(sum == 3) : static_cast<void>(0);
+}
+
+template <bool right>
+void listens_before_the_channel_is_made() {
+  mutex m;
+  chan<int> updates(nullptr);
+  latch made(1);
+  wait_group both;
+  both.go([&] {
+    if (right) made.wait();
+    chan<int> mine(nullptr);
+    {
+      const std::lock_guard hold(m);
+      mine = updates;
+    }
+    mine.recv();
+  });
+  both.go([&] {
+    linger(3);
+    {
+      const std::lock_guard hold(m);
+      updates = chan<int>(1);
+      updates.send(1);
+    }
+    made.count_down();
+  });
+  both.wait();
+}
+
+// Of two inputs neither was configured.
+template <bool right>
+void select_among_nil_channels() {
+  const chan<int> files(nullptr), sockets(nullptr);
+  std::optional<int> value;
+  if (right) {
+    static_cast<void>(try_select(recv(files, value), recv(sockets, value)));
+  } else {
+    select(recv(files, value), recv(sockets, value));
+  }
+}
+
+template <bool right>
+void end_counted_as_a_value() {
+  const chan<int> values, ticks(1);
+  wait_group all;
+  all.go([&] {
+    values.send(1);
+    values.close();
+  });
+  all.go([&] { ticks.send(1); });
+  int n = 0;
+  for (int i = 0; i < 3; ++i) {
+    std::optional<int> value;
+    if (i < 2 || right) {
+      select(recv(values, value), recv(ticks, value));
+    } else {
+      value = 0;
+    }
+    if (!right || value) ++n;
+  }
+  all.wait();
+  sim::active() ? sim::check(n <= 2, "two values") : static_cast<void>(0);
+}
+
+// ---- conditions
+
+// A wait without a predicate: what was said before is not heard.
+template <bool right>
+void notified_before_the_wait() {
+  mutex m;
+  condition_variable c;
+  bool happened = false;
+  wait_group both;
+  both.go([&] {
+    linger(3);
+    std::unique_lock hold(m);
+    if (right) {
+      c.wait(hold, [&] { return happened; });
+    } else {
+      c.wait(hold);
+    }
+  });
+  both.go([&] {
+    const std::lock_guard hold(m);
+    happened = true;
+    c.notify_one();
+  });
+  both.wait();
+}
+
+template <bool right>
+void looks_once_after_notify_all() {
+  mutex m;
+  condition_variable c;
+  int items = 0;
+  wait_group all;
+  for (int i = 0; i < 2; ++i) {
+    all.go([&] {
+      std::unique_lock hold(m);
+      if (right) {
+        while (items == 0) c.wait(hold);
+      } else if (items == 0) {
+        c.wait(hold);
+      }
+      if (items == 0) throw std::out_of_range("nothing to take");
+      --items;
+    });
+  }
+  for (int i = 0; i < 2; ++i) {
+    all.go([&] {
+      const std::lock_guard hold(m);
+      ++items;
+      c.notify_all();
+    });
+  }
+  all.wait();
+}
+
+// Producers and consumers wait on one condition, and one of them is woken: it may be of the wrong kind.
+template <bool right>
+void one_condition_for_two_kinds() {
+  mutex m;
+  condition_variable c;
+  int items = 0;
+  const auto tell = [&] { right ? c.notify_all() : c.notify_one(); };
+  wait_group all;
+  for (int i = 0; i < 2; ++i) {
+    all.go([&] {
+      std::unique_lock hold(m);
+      c.wait(hold, [&] { return items == 1; });
+      items = 0;
+      tell();
+    });
+  }
+  all.go([&] {
+    linger(5);
+    for (int i = 0; i < 2; ++i) {
+      std::unique_lock hold(m);
+      c.wait(hold, [&] { return items == 0; });
+      items = 1;
+      tell();
+    }
+  });
+  all.wait();
+}
+
+// The one who changes it has another lock than the one who waits for it.
+template <bool right>
+void condition_under_the_wrong_lock() {
+  mutex of_waiter, of_changer;
+  condition_variable c;
+  std::atomic<bool> ready = false;
+  wait_group both;
+  both.go([&] {
+    std::unique_lock hold(of_waiter);
+    while (!ready) {
+      sim::point();
+      linger(10);
+      c.wait(hold);
+    }
+  });
+  both.go([&] {
+    linger(3);
+    const std::lock_guard hold(right ? of_waiter : of_changer);
+    ready = true;
+    c.notify_all();
+  });
+  both.wait();
+}
+
+// ---- counts
+
+template <bool right>
+void done_missing_on_a_path() {
+  wait_group jobs;
+  for (const int job : {1, -1}) {
+    jobs.add(1);
+    go([&jobs, job] {
+      if (job < 0) {
+        if (right) jobs.done();
+        return;
+      }
+      jobs.done();
+    });
+  }
+  jobs.wait();
+}
+
+// Whoever has waited starts the next round, on the same group, while another has not come back from the last one.
+template <bool right>
+void group_used_again_too_early() {
+  wait_group round, next, all;
+  round.add(1);
+  for (int i = 0; i < 2; ++i) {
+    all.go([&, i] {
+      round.wait();
+      if (i == 0) {
+        wait_group& second = right ? next : round;
+        second.add(1);
+        yield();
+        second.done();
+      }
+    });
+  }
+  all.go([&] { round.done(); });
+  all.wait();
+}
+
+template <bool right>
+void waits_for_itself() {
+  wait_group all;
+  const auto last = [&] { all.wait(); };
+  all.go([] {});
+  if (!right) all.go(last);
+  all.wait();
+}
+
+// The wait stands in the loop that starts them, and the first needs the second.
+template <bool right>
+void wait_in_the_loop() {
+  const chan<int> c;
+  wait_group all;
+  for (int i = 0; i < 2; ++i) {
+    all.go([&, i] {
+      if (i == 0) {
+        c.recv();
+      } else {
+        c.send(1);
+      }
+    });
+    if (!right) all.wait();
+  }
+  all.wait();
+}
+
+template <bool right>
+void permit_lost_by_an_exception() {
+  semaphore slots(1);
+  wait_group all;
+  for (int i = 0; i < 2; ++i) {
+    all.go([&, i] {
+      slots.acquire();
+      try {
+        if (i == 0) throw std::runtime_error("failed");
+        slots.release();
+      } catch (const std::runtime_error&) {
+        if (right) slots.release();
+      }
+    });
+  }
+  all.wait();
+  slots.acquire();
+}
+
+template <bool right>
+void barrier_of_one_more() {
+  barrier b(right ? 2 : 3);
+  wait_group all;
+  for (int i = 0; i < 2; ++i) all.go([&] { b.arrive_and_wait(); });
+  all.wait();
+}
+
+// Who has nothing to do returns, and is missing in the next round.
+template <bool right>
+void barrier_left_without_a_word() {
+  barrier b(2);
+  wait_group all;
+  for (int i = 0; i < 2; ++i) {
+    all.go([&, i] {
+      b.arrive_and_wait();
+      if (i == 1) {
+        if (right) b.arrive_and_drop();
+        return;
+      }
+      b.arrive_and_wait();
+    });
+  }
+  all.wait();
+}
+
+template <bool right>
+void latch_of_one_more() {
+  latch ready(right ? 2 : 3);
+  for (int i = 0; i < 2; ++i) go([&ready] { ready.count_down(); });
+  ready.wait();
+}
+
+// ---- once
+
+template <bool right>
+void once_in_itself() {
+  once first;
+  const auto init = [&] {
+    if (!right) first.call([] {});
+  };
+  first.call(init);
+}
+
+// Two that initialise each other.
+template <bool right>
+void two_onces_in_a_circle() {
+  once a, b;
+  wait_group both;
+  both.go([&] {
+    a.call([&] {
+      linger(5);
+      b.call([] {});
+    });
+  });
+  both.go([&] {
+    b.call([&] {
+      linger(5);
+      if (!right) a.call([] {});
+    });
+  });
+  both.wait();
+}
+
+// ---- the table
+
+struct shape {
+  const char* name;
+  void (*wrong)();
+  void (*right)();
+  failure_kind kind;
+  std::initializer_list<const char*> said;   // each stands in the report of the exploration
+  std::initializer_list<const char*> waits;  // of a deadlock: in that of a process, one for each goroutine
+};
+
+void PrintTo(const shape& s, std::ostream* out) { *out << s.name; }
+
+#define SHAPE(name) #name, name < false>, name < true>
+
+constexpr const char* in_group = "[sync.WaitGroup.Wait";
+constexpr const char* in_mutex = "[sync.Mutex.Lock";
+constexpr const char* in_read = "[sync.RWMutex.RLock";
+constexpr const char* in_write = "[sync.RWMutex.Lock";
+constexpr const char* in_recv = "[chan receive";
+constexpr const char* in_send = "[chan send";
+constexpr const char* in_cond = "[sync.Cond.Wait";
+constexpr const char* in_sema = "[semacquire";
+
+const shape shapes[] = {
+    {SHAPE(double_lock), failure_kind::deadlock, {"holds itself"}, {in_mutex}},
+    {SHAPE(lock_order_of_two_kinds), failure_kind::deadlock, {in_mutex, in_write}, {in_mutex, in_write, in_group}},
+    {SHAPE(read_in_a_read), failure_kind::deadlock, {in_read, in_write}, {in_read, in_write, in_group}},
+    {SHAPE(reader_becomes_writer), failure_kind::deadlock, {in_write}, {in_write}},
+    {SHAPE(read_lock_for_a_write), failure_kind::check, {"both have counted"}, {}},
+    {SHAPE(unlock_of_a_reader), failure_kind::exception, {"sync: Unlock of unlocked RWMutex"}, {}},
+    {SHAPE(unlock_on_the_error_path_too), failure_kind::exception, {"sync: unlock of unlocked mutex"}, {}},
+    {SHAPE(lock_held_over_a_send), failure_kind::deadlock, {in_send, in_mutex}, {in_send, in_mutex, in_group}},
+    {SHAPE(lock_held_over_a_receive), failure_kind::deadlock, {in_recv, in_mutex}, {in_recv, in_mutex, in_group}},
+    {SHAPE(channel_lock_released_twice), failure_kind::deadlock, {in_recv}, {in_recv}},
+    {SHAPE(close_missed_on_a_path), failure_kind::deadlock, {in_recv, in_group}, {in_recv, in_group}},
+    {SHAPE(range_over_what_nobody_closes), failure_kind::deadlock, {in_recv}, {in_recv}},
+    {SHAPE(close_by_two), failure_kind::exception, {"close of closed channel"}, {}},
+    {SHAPE(close_in_the_cleanup_too), failure_kind::exception, {"close of closed channel"}, {}},
+    {SHAPE(send_against_close), failure_kind::exception, {"send on closed channel"}, {}},
+    {SHAPE(counted_when_it_runs), failure_kind::exception, {"send on closed channel"}, {}},
+    {SHAPE(closed_before_it_is_made), failure_kind::exception, {"close of nil channel"}, {}},
+    {SHAPE(first_answer_is_taken), failure_kind::leak, {"(asked) [chan send"}, {}},
+    {SHAPE(answer_after_the_timeout), failure_kind::leak, {"(asked) [chan send"}, {}},
+    {SHAPE(reader_leaves_a_generator), failure_kind::leak, {"(generator) [chan send"}, {}},
+    {SHAPE(stop_sent_to_one_that_has_ended), failure_kind::deadlock, {in_send}, {in_send}},
+    {SHAPE(results_fetched_after_all_jobs), failure_kind::deadlock, {in_send}, {in_send}},
+    {SHAPE(publisher_waits_for_subscribers), failure_kind::deadlock, {in_send, in_group}, {in_send, in_group}},
+    {SHAPE(merge_does_not_end), failure_kind::deadlock, {"[select"}, {"[select"}},
+    {SHAPE(listens_before_the_channel_is_made),
+     failure_kind::deadlock,
+     {"[chan receive (nil chan)"},
+     {"[chan receive (nil chan)", in_group}},
+    {SHAPE(select_among_nil_channels), failure_kind::deadlock, {"[select"}, {"[select"}},
+    {SHAPE(end_counted_as_a_value), failure_kind::check, {"two values"}, {}},
+    {SHAPE(notified_before_the_wait), failure_kind::deadlock, {in_cond, in_group}, {in_cond, in_group}},
+    {SHAPE(looks_once_after_notify_all), failure_kind::exception, {"nothing to take"}, {}},
+    {SHAPE(one_condition_for_two_kinds), failure_kind::deadlock, {in_cond, in_group}, {in_cond, in_group}},
+    {SHAPE(condition_under_the_wrong_lock), failure_kind::deadlock, {in_cond, in_group}, {in_cond, in_group}},
+    {SHAPE(done_missing_on_a_path), failure_kind::deadlock, {in_group}, {in_group}},
+    {SHAPE(group_used_again_too_early),
+     failure_kind::exception,
+     {"WaitGroup is reused before previous Wait has returned"},
+     {}},
+    {SHAPE(waits_for_itself), failure_kind::deadlock, {in_group}, {in_group}},
+    {SHAPE(wait_in_the_loop), failure_kind::deadlock, {in_recv, in_group}, {in_recv, in_group}},
+    {SHAPE(permit_lost_by_an_exception), failure_kind::deadlock, {in_sema}, {in_sema}},
+    {SHAPE(barrier_of_one_more), failure_kind::deadlock, {"[barrier wait", in_group}, {"[barrier wait", in_group}},
+    {SHAPE(barrier_left_without_a_word),
+     failure_kind::deadlock,
+     {"[barrier wait", in_group},
+     {"[barrier wait", in_group}},
+    {SHAPE(latch_of_one_more), failure_kind::deadlock, {"[latch wait"}, {"[latch wait"}},
+    {SHAPE(once_in_itself), failure_kind::deadlock, {"holds itself"}, {in_mutex}},
+    {SHAPE(two_onces_in_a_circle), failure_kind::deadlock, {in_mutex, in_group}, {in_mutex, in_group}},
+};
+
+class bug_shapes : public testing::TestWithParam<shape> {};
+
+TEST_P(bug_shapes, is_found_and_named) {
+  const shape& s = GetParam();
+  const expecting_a_failed_run leaves_what_it_had;
+  for (const std::uint64_t seed : {1u, 2u}) {
+    try {
+      sim::explore({.name = s.name, .runs = 1000, .seed = seed, .max_steps = 2000}, s.wrong);
+      ADD_FAILURE() << "not found";
+    } catch (const sim::failure& f) {
+      EXPECT_EQ(f.kind(), s.kind) << f.what();
+      for (const char* each : s.said) EXPECT_THAT(f.report(), testing::HasSubstr(each));
+    }
+  }
+}
+
+TEST_P(bug_shapes, is_gone_when_put_right) {
+  const shape& s = GetParam();
+  const sim::summary done = sim::explore({.name = s.name, .runs = 1000, .max_steps = 2000}, s.right);
+  EXPECT_EQ(done.runs, 1000);
+  for_each_case([&](const run_case&) { s.right(); }, {{1, 2, 4, 16}, 1});
+}
+
+TEST_P(bug_shapes, is_reported_where_it_hangs) {
+  const shape& s = GetParam();
+  if (s.kind != failure_kind::deadlock) return;
+  if (built_with_tsan) GTEST_SKIP() << "under ThreadSanitizer there is always a thread that is not ours";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  testing::Matcher<const std::string&> report = testing::HasSubstr("all goroutines are asleep - deadlock!");
+  for (const char* each : s.waits) report = testing::AllOf(report, testing::HasSubstr(each));
+  EXPECT_EXIT(weft::run({.procs = 1}, [&] { s.wrong(); }), testing::ExitedWithCode(2), report);
+}
+
+INSTANTIATE_TEST_SUITE_P(conformance, bug_shapes, testing::ValuesIn(shapes),
+                         [](const testing::TestParamInfo<shape>& s) { return std::string(s.param.name); });
+
+}  // namespace
+}  // namespace weft::test
