@@ -4,10 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <shared_mutex>
 #include <stdexcept>
 #include <stop_token>
@@ -474,8 +477,15 @@ TEST(condition_variable, a_wait_that_fails_passes_its_notification_on) {
     lock_with_unlock throws{m, [] { throw std::runtime_error("unlock"); }};
     throws.lock();
     EXPECT_THROW(c.wait(throws), std::runtime_error);
+    test::watched later;
+    all.go([&] {
+      std::unique_lock hold(m);
+      later.here();
+      c.wait(hold);
+    });
+    test::yield_until([&] { return later.waits(); });
     c.notify_one();
-    c.notify_all();
+    all.wait();  // for ever, if the notification went to the one that failed
   });
 }
 
@@ -552,11 +562,13 @@ TEST(condition_variable, a_plain_thread_may_stop_a_goroutine) {
 
 // ---- the end of the object
 
-// All have been notified and none has returned: nobody looks at the object any more.
+// All have been notified and none has returned: nobody looks at the object any more, and its bytes are somebody else's.
 TEST(condition_variable, may_be_destroyed_when_all_have_been_notified) {
   everywhere([] {
     mutex m;
-    auto c = std::make_unique<condition_variable>();
+    const auto room = std::make_unique<std::array<std::uint64_t, 1>>();
+    static_assert(sizeof(condition_variable) == sizeof(*room) && alignof(condition_variable) <= alignof(std::uint64_t));
+    auto* c = ::new (room->data()) condition_variable;
     wait_group all;
     test::watched each[3];
     for (test::watched& w : each) {
@@ -567,12 +579,15 @@ TEST(condition_variable, may_be_destroyed_when_all_have_been_notified) {
       });
       test::yield_until([&] { return w.waits(); });
     }
+    constexpr std::uint64_t others = 0x0123456789abcdef;
     {
       const std::lock_guard hold(m);
       c->notify_all();
-      c.reset();
+      c->~condition_variable();
+      ::new (room->data()) std::uint64_t(others);
     }
     all.wait();
+    EXPECT_EQ(room->front(), others) << "written to after its end";
   });
   made_at_compile_time.notify_one();
   any_made_at_compile_time.notify_all();
