@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -273,6 +274,10 @@ TYPED_TEST(sync_everywhere, a_cancelled_waiter_leaves_it_to_the_others) {
             // One signal: it is the other's, though the cancelled one had come first.
             e.signal();
             all.wait();
+            if constexpr (requires { e.c.notify_one(); }) {
+              const TypeParam fresh;
+              EXPECT_EQ(std::memcmp(&e.c, &fresh.c, sizeof e.c), 0) << "a waiter that has left is still counted";
+            }
             EXPECT_EQ(unwound.load(), 1);
             EXPECT_EQ(went_on.load(), 1);
           }
