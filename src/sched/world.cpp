@@ -226,6 +226,7 @@ class inspector {
       if (bad == nullptr) {
         b.for_each([&](const sudog* sg) {
           const g* gp = sg->gp;
+          if (gp == nullptr) return;  // enlisted with a condition variable: it runs, and is not yet on its way to park
           if (gp->is_thread() || gp->rt != rt_ || bad != nullptr) return;
           ++waiting_;
           count_stack(gp, true);

@@ -230,6 +230,16 @@ TEST_F(world_by_hand, tokens_of_stacks_and_waiters_are_in_order) {
 }
 
 // All asleep, and a goroutine lies in the global queue beside idle Ps: a lost wake-up.
+// Whoever waits for a condition variable is in the table before its user's lock is free, and nobody's waiter until it parks.
+TEST_F(world_by_hand, one_that_is_enlisted_and_still_runs_is_no_waiter) {
+  sudog enlisted;
+  enlisted.gp = nullptr;
+  enlisted.addr = &sg;
+  bucket().push_back(&enlisted, 2);
+  EXPECT_EQ("", found());
+  bucket().remove(&enlisted);
+}
+
 TEST_F(world_by_hand, work_beside_idle_ps_with_all_asleep_is_named) {
   names(
       "runnable beside idle Ps, and all Ms asleep: 1",
