@@ -7,7 +7,7 @@
 //        (acquire); for a waiter: status.park
 // Never  touch the state after the phase has changed: who sees that may destroy the barrier. Only the queue is looked at, by
 //        its address.
-// Checked by test/model/barrier_model.cpp, test/unit/sync/barrier_test.cpp.
+// Checked by test/model/barrier_model.cpp, test/conformance/latch_barrier_test.cpp.
 #include "weft/barrier.hpp"
 
 #include "base/print.hpp"

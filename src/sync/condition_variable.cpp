@@ -11,7 +11,7 @@
 //        So a notification made after a change under the lock cannot miss who looked before the change. One that is made
 //        without the lock has no such promise, in Go and in std either.
 // Never  touch the word once the waiter is off the queue: when all have been notified the object may go.
-// Checked by test/model/cond_model.cpp, test/unit/sync/condition_variable_test.cpp, test/conformance.
+// Checked by test/model/cond_model.cpp, test/conformance/condition_variable_test.cpp.
 #include "weft/condition_variable.hpp"
 
 #include <new>

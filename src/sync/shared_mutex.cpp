@@ -9,7 +9,7 @@
 //        The lock is handed over: to all readers that wait when a writer leaves, else to the oldest writer. Nobody barges.
 // Order  rw.free   unlock: CAS or store (release) / lock: CAS (acquire); handed over: status.park
 // Never  touch the word after it was given away, but under the bucket's lock with somebody waiting.
-// Checked by test/model/shared_mutex_model.cpp, test/unit/sync/shared_mutex_test.cpp, test/conformance.
+// Checked by test/model/shared_mutex_model.cpp, test/conformance/shared_mutex_test.cpp.
 #include "weft/shared_mutex.hpp"
 
 #include "model/process.hpp"

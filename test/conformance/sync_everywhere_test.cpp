@@ -11,6 +11,7 @@
 #include <shared_mutex>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,39 @@ using namespace std::chrono_literals;
 using test::run_case;
 
 const test::run_options several_ps{{1, 2, 4, 16}, 1};
+
+// What is one in the source stays one: a copy would have its waiters elsewhere. And none needs a constructor at run time.
+template <class... T>
+constexpr bool stay_where_they_are = ((!std::is_copy_constructible_v<T> && !std::is_move_constructible_v<T> &&
+                                       !std::is_copy_assignable_v<T> && !std::is_move_assignable_v<T>)&&...);
+static_assert(stay_where_they_are<mutex, shared_mutex, recursive_mutex, condition_variable, condition_variable_any,
+                                  semaphore, wait_group, latch, barrier<>, once, object_pool<int>>);
+static_assert(sizeof(mutex) == 8 && sizeof(shared_mutex) == 8 && sizeof(condition_variable) == 8 &&
+              sizeof(semaphore) == 8 && sizeof(wait_group) == 8 && sizeof(latch) == 8 && sizeof(barrier<>) == 16 &&
+              sizeof(once) == 16);
+
+constinit mutex global_mutex;
+constinit semaphore global_permit(1);
+constinit wait_group global_group;
+
+TEST(sync_globals, are_as_good_as_locals) {
+  test::for_each_case_and_schedule(
+      [](const run_case&) {
+        int inside = 0;
+        for (int i = 0; i < 3; ++i) {
+          global_group.go([&] {
+            global_permit.acquire();
+            const std::lock_guard hold(global_mutex);
+            EXPECT_EQ(++inside, 1);
+            yield();
+            --inside;
+            global_permit.release();
+          });
+        }
+        global_group.wait();
+      },
+      1000, several_ps);
+}
 
 // ---- the events. The same goroutine (or thread) arms and signals; whoever has waited may destroy.
 
