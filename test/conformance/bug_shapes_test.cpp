@@ -228,6 +228,7 @@ void close_missed_on_a_path() {
   both.go([&] {
     int sum = 0;
     for (const int v : c) sum += v;
+    must(sum == 1, "all values have come");
   });
   both.wait();
 }
@@ -246,6 +247,7 @@ void range_over_what_nobody_closes() {
   int sum = 0;
   for (const int v : results) sum += v;
   closer.wait();
+  must(sum == 1, "all results have come");
 }
 
 // "Is it closed already?" and the close are two steps.

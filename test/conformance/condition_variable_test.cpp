@@ -234,6 +234,8 @@ struct lock_with_unlock {
     then();
   }
 };
+template <class F>
+lock_with_unlock(mutex&, F) -> lock_with_unlock<F>;
 
 TEST(condition_variable, a_notification_between_unlock_and_park_is_not_lost) {
   everywhere([] {
