@@ -137,7 +137,7 @@ class stack_arenas {
 
   mutex lock_;
   stack* free_[stack_classes] = {};
-  std::uint64_t nfree_[stack_classes] = {};
+  std::uint64_t nfree_[stack_classes] = {};   // how many
   stack* free_canaries_[stack_classes] = {};  // of slots without a guard
   stack* free_large_ = nullptr;               // main's, of whatever size
   chunk* open_[stack_classes] = {};           // the chunk that still has slots to carve

@@ -75,8 +75,8 @@ struct alignas(64) m {
   std::uint32_t lockedext = 0;  // how many times
   bool idle_locked = false;     // token: counted in nmidlelocked, under sched.lock
   bool callers = false;         // m0: its thread is that which called run, and cannot end
-  bool exiting =
-      false;  // it ends before its runtime: its goroutine has ended locked to it, or nobody has needed it for long
+  // It ends before its runtime: its goroutine has ended locked to it, or nobody has needed it for long.
+  bool exiting = false;
   note park;
   chooser choose;
 

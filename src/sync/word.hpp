@@ -18,7 +18,7 @@ class word64 {
   }
   // Only where a rule says that nobody else changes the word now.
   void store(std::uint64_t v) const { __atomic_store_n(word_, v, __ATOMIC_RELEASE); }
-  // For counts that whoever acts on them reads under the bucket's lock.
+  // The count of waiters, under the bucket's lock. Who reads it without only learns whether to take that lock.
   std::uint64_t add(std::uint64_t v) const { return __atomic_fetch_add(word_, v, __ATOMIC_RELAXED); }
   const void* addr() const { return word_; }
 

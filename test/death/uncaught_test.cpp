@@ -3,7 +3,7 @@
 #include <fstream>
 
 #include "death/ending.hpp"
-#include "observe/symbolize.hpp"
+#include "support/lines.hpp"
 
 namespace {
 
@@ -14,14 +14,7 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-[[gnu::noinline]] void somewhere() { asm volatile(""); }
-
-// Whether this build has debug information: then reports have files and lines.
-bool has_lines() {
-  const weft::rt::symbolizer names;
-  return names.look_up(reinterpret_cast<std::uintptr_t>(&somewhere)).calls.back().line > 0;
-}
+using weft::test::has_lines;
 
 // Runs with one P and with more; both must say the same.
 class Uncaught : public testing::TestWithParam<const char*> {

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "support/lines.hpp"
 #include "unit/sim/exploring.hpp"
 
 namespace {
@@ -154,9 +155,11 @@ TEST(sim_report, says_where_in_the_program_a_goroutine_is) {
   });
   ASSERT_TRUE(f);
   EXPECT_TRUE(contains(f->what(), "    in (anonymous namespace)::waits_here")) << f->what();
-  EXPECT_TRUE(
-      contains(f->what(), "goroutine 1 (main) [running, after settle]\n    in (anonymous namespace)::sim_report"))
-      << f->what();
+  if (weft::test::has_lines()) {  // main's lambda may have been inlined
+    EXPECT_TRUE(
+        contains(f->what(), "goroutine 1 (main) [running, after settle]\n    in (anonymous namespace)::sim_report"))
+        << f->what();
+  }
 }
 
 TEST(sim_report, choices_say_after_or_before_what) {
