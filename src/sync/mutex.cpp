@@ -53,6 +53,28 @@ bool can_give_way(const g* self, std::uint32_t turn) {
   return turn < sizes::mutex_turns && self != nullptr && self->rt->explore == nullptr && !self->m->p->q.empty();
 }
 
+// How often it has given way since it was woken. The clock costs as much as a turn, and a turn is as long as the others on the
+// P make it: it is looked at after the first, and from then on so often that short turns cost a look in 16 and long ones
+// cannot hide that the waiter starves.
+struct turns {
+  std::uint32_t n = 0;
+  std::uint32_t next_look = 1;
+  std::int64_t last = 0;
+  std::uint32_t since_last = 0;
+
+  bool look_at_clock() {
+    ++since_last;
+    return ++n >= next_look;
+  }
+  std::int64_t age(std::int64_t now, std::int64_t since) {
+    const bool are_short = now - last < sizes::starvation_ns / 256 * since_last;
+    next_look = n + (n != 0 && are_short ? 16 : 1);
+    last = now;
+    since_last = 0;
+    return now - since;
+  }
+};
+
 // A timeout has taken sg off the queue. The last waiter takes starvation with it.
 void waiter_gone(sudog* sg, glist&) {
   word64 word(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr)));
@@ -72,7 +94,7 @@ wait_result lock(word64 word, std::uint64_t holder) {
   bool awoken = false;  // the woken bit is ours: we were woken, or set it while spinning
   bool hungry = false;  // waited for longer than starvation_ns
   std::uint32_t round = 0;
-  std::uint32_t turn = 0;
+  turns given;
   for (std::uint64_t old = word.load();;) {
     if ((old & (locked | starving)) == 0) {
       // Free, and nobody has a claim on it.
@@ -88,10 +110,9 @@ wait_result lock(word64 word, std::uint64_t holder) {
       old = word.load();
       continue;
     }
-    if (awoken && sg.since != 0 && !hungry && can_give_way(me.self(), turn)) {
+    if (awoken && sg.since != 0 && !hungry && can_give_way(me.self(), given.n)) {
       yield_inside(me.self());
-      // The clock costs as much as the yield.
-      if (++turn % 16 == 0) hungry = now_for(me.self()) - sg.since > sizes::starvation_ns;
+      if (given.look_at_clock()) hungry = given.age(now_for(me.self()), sg.since) > sizes::starvation_ns;
       old = word.load();
       continue;
     }
@@ -127,8 +148,9 @@ wait_result lock(word64 word, std::uint64_t holder) {
       return sg.result;
     }
     awoken = true;
-    hungry = hungry || now_for(me.self()) - sg.since > sizes::starvation_ns;
-    round = turn = 0;
+    round = 0;
+    given = {};
+    hungry = hungry || given.age(now_for(me.self()), sg.since) > sizes::starvation_ns;
     old = word.load();
   }
 }

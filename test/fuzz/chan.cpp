@@ -71,6 +71,9 @@ class reference {
                    : !ch.senders.empty() || !ch.buffer.empty();
   }
 
+  // Which case a select took that waited until now, for those that have several cases on one channel: any of them may happen.
+  void heard(int actor, std::size_t index) { heard_[static_cast<std::size_t>(actor)] = index; }
+
   // Who goes on because of it, the caller included. `took`: the case that the caller took, if it goes on.
   std::vector<std::pair<int, done>> start(int actor, const command& cmd, std::optional<std::size_t> took) {
     std::vector<std::pair<int, done>> all;
@@ -117,6 +120,16 @@ class reference {
     std::deque<waiting> senders, receivers;
   };
 
+  // The oldest waiter, by the case that it says it took, if that is one of its cases here; it waits no longer.
+  waiting take_first(std::deque<waiting>& q) {
+    waiting w = q.front();
+    for (const waiting& other : q) {
+      if (other.actor == w.actor && heard_[static_cast<std::size_t>(w.actor)] == other.index) w = other;
+    }
+    leave_all(w.actor);
+    return w;
+  }
+
   void leave_all(int actor) {
     for (channel& c : at_) {
       std::erase_if(c.senders, [&](const waiting& w) { return w.actor == actor; });
@@ -130,8 +143,7 @@ class reference {
       if (ch.closed) {
         all.push_back({actor, {outcome::threw}});
       } else if (!ch.receivers.empty()) {
-        const waiting w = ch.receivers.front();
-        leave_all(w.actor);
+        const waiting w = take_first(ch.receivers);
         all.push_back({w.actor, {outcome::ok, w.index, c.value}});
         all.push_back({actor, {outcome::ok, index}});
       } else {
@@ -144,14 +156,12 @@ class reference {
       all.push_back({actor, {outcome::ok, index, ch.buffer.front()}});
       ch.buffer.pop_front();
       if (!ch.senders.empty()) {
-        const waiting w = ch.senders.front();
-        leave_all(w.actor);
+        const waiting w = take_first(ch.senders);
         ch.buffer.push_back(w.value);
         all.push_back({w.actor, {outcome::ok, w.index}});
       }
     } else if (!ch.senders.empty()) {
-      const waiting w = ch.senders.front();
-      leave_all(w.actor);
+      const waiting w = take_first(ch.senders);
       all.push_back({actor, {outcome::ok, index, w.value}});
       all.push_back({w.actor, {outcome::ok, w.index}});
     } else {
@@ -168,18 +178,17 @@ class reference {
     ch.closed = true;
     all.push_back({actor, {outcome::ok}});
     while (!ch.receivers.empty()) {
-      const waiting w = ch.receivers.front();
-      leave_all(w.actor);
+      const waiting w = take_first(ch.receivers);
       all.push_back({w.actor, {outcome::closed, w.index}});
     }
     while (!ch.senders.empty()) {
-      const waiting w = ch.senders.front();
-      leave_all(w.actor);
+      const waiting w = take_first(ch.senders);
       all.push_back({w.actor, {outcome::threw}});
     }
   }
 
   std::array<channel, channels> at_;
+  std::array<std::optional<std::size_t>, actors> heard_;
 };
 
 // ---- elements: one that is bytes, one with a heap of its own, one that only moves, one that takes its time to be large
@@ -406,6 +415,7 @@ std::string play(bytes in, std::shared_ptr<void>& stage) {
         took = d.index;
       }
     }
+    for (const auto& [who, d] : happened) ref.heard(who, d.index);
     std::vector<std::pair<int, done>> foretold = ref.start(actor, cmd, took);
     const auto by_actor = [](const auto& a, const auto& b) { return a.first < b.first; };
     std::sort(happened.begin(), happened.end(), by_actor);
