@@ -57,7 +57,7 @@ void yield_alone_after(m* mp, g* gp, void*) {
   const sched_t* rt = mp->rt;
   return mp->picked == nullptr && (mp->lockedg == nullptr || mp->p->q.empty()) &&
          (rt->attention.load(relaxed) & ~attention_explore) == 0 && rt->runq_size.load(relaxed) == 0 &&
-         rt->needspinning.load(relaxed) == 0;
+         rt->needspinning.load(relaxed) == 0 && !timers_want(mp);
 }
 
 // From outside gp's runtime. `foreign` keeps the runtime from ending under us: it was raised while gp still
@@ -143,6 +143,17 @@ void ready(g* self, g* gp) {
   }
 }
 
+void ready_quietly(g* self, g* gp) {
+  if ((gp->flags & (g_is_thread | g_locked)) != 0 || self->rt != gp->rt) {
+    ready(self, gp);
+    return;
+  }
+  noise(noise_at::taken);
+  gp->status.wake();
+  noise(noise_at::readied);
+  runqput(self->m->p, gp, goes_next(self->m));
+}
+
 void ready_all(g* self, glist& list) {
   while (g* gp = list.pop_front()) ready(self, gp);
 }
@@ -191,7 +202,8 @@ std::uint32_t caller::choose(site where, std::uint32_t n) {
   return self_->m->choose(where, n);
 }
 
-void caller::wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why) {
+// One with a deadline is its own taker.
+void caller::wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why, std::int64_t deadline) {
   proxy->reason = why;
   // Exact: it is about to make a system call, and nobody may have refreshed the coarse clock in its process.
   proxy->since = coarse_ticks(os::now());
@@ -201,7 +213,16 @@ void caller::wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_rea
   constexpr auto waiting = static_cast<std::uint32_t>(status::waiting);
   // order: status.park
   for (std::uint32_t v; ((v = proxy->status.futex()->load(acquire)) & ~status_scan) == waiting;) {
-    os::futex_wait(proxy->status.futex(), v);
+    std::int64_t left = -1;
+    if (deadline != no_timer) {
+      left = deadline - os::now();
+      if (left <= 0) {
+        take_waiter(nullptr, proxy, proxy->goid, proxy->wait_seq, wait_result::timed_out);
+        deadline = no_timer;  // taken by this, or by somebody who is about to say so
+        continue;
+      }
+    }
+    os::futex_wait(proxy->status.futex(), v, left);
   }
   proxy->status.set(status::runnable, status::running);
 }
@@ -247,7 +268,7 @@ void unqueue(g* gp) {
   }
 }
 
-bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
+bool take_waiter_into(g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why, glist& awake) {
   // Locked, gp stays waiting: its sudog, its frame and the object it waits on stay alive, also when somebody
   // else has taken the sudog already and only waits for the lock to ready gp.
   if (!gp->status.lock_waiting()) return false;
@@ -258,8 +279,15 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
   glist others;
   const bool mine = take_locked(gp, why, others);
   gp->status.unlock_waiting();
-  if (mine) ready(self, gp);
-  ready_all(self, others);
+  if (mine) awake.push_back(gp);
+  while (g* other = others.pop_front()) awake.push_back(other);
+  return mine;
+}
+
+bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
+  glist awake;
+  const bool mine = take_waiter_into(gp, goid, wait_seq, why, awake);
+  ready_all(self, awake);
   return mine;
 }
 
