@@ -212,7 +212,8 @@ class timer_heap {
     const std::uint32_t room = room_ == 0 ? sizes::timer_room : 2 * room_;
     int err = 0;
     auto* larger = static_cast<entry*>(os::reserve(room * sizeof(entry), &err));
-    if (larger == nullptr || room < room_) fatal("out of memory: no room for another timer; there are, errno", room_, err);
+    if (larger == nullptr || room < room_)
+      fatal("out of memory: no room for another timer; there are, errno", room_, err);
     if (room_ != 0) {
       std::memcpy(static_cast<void*>(larger), entries_, room_ * sizeof(entry));
       os::unmap(entries_, room_ * sizeof(entry));

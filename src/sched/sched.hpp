@@ -39,13 +39,13 @@ void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an 
 void handoffp(p* pp, bool last_looks = true);    // the holder cannot run goroutines any more
 // Sleeps until somebody gives this M a P. True: it has one because timers are due.
 bool stopm(m* mp);
-m* midleget(sched_t* rt);                        // under sched.lock: an idle M, off the list, or null
-void midle_remove(sched_t* rt, m* mp);           // under sched.lock: this one, which is on it
-void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is bound to
-bool start_bound(sched_t* rt, g* gp);            // gp goes on with an idle P, if there is one
-void stoplockedm(m* mp);                         // sleeps until mp's locked goroutine can go on, with a P
-void start_waiting_ms(sched_t* rt);              // those that startm has left to sysmon
-bool nobody_to_run(const sched_t* rt);           // under sched.lock: no M runs, is idle, blocks, or is being made
+m* midleget(sched_t* rt);               // under sched.lock: an idle M, off the list, or null
+void midle_remove(sched_t* rt, m* mp);  // under sched.lock: this one, which is on it
+void startlockedm(m* mp, g* gp);        // gives the P to the M that gp is bound to
+bool start_bound(sched_t* rt, g* gp);   // gp goes on with an idle P, if there is one
+void stoplockedm(m* mp);                // sleeps until mp's locked goroutine can go on, with a P
+void start_waiting_ms(sched_t* rt);     // those that startm has left to sysmon
+bool nobody_to_run(const sched_t* rt);  // under sched.lock: no M runs, is idle, blocks, or is being made
 [[noreturn]] void no_thread_at_all(const sched_t* rt);
 void acquirep(m* mp, p* pp);
 p* releasep(m* mp);
