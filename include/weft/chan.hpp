@@ -183,6 +183,13 @@ class chan_handle {
 
 struct chan_access {
   static hchan* of(const chan_handle& h) noexcept { return h.c_; }
+  // A handle that has the share of c which the caller had.
+  template <class H>
+  static H adopt(hchan* c) noexcept {
+    H h(nullptr);
+    h.c_ = c;
+    return h;
+  }
 };
 
 // What a handle that can send has. H is the handle.

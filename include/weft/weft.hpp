@@ -12,3 +12,4 @@
 #include "weft/sync.hpp"
 #include "weft/this_goroutine.hpp"
 #include "weft/time.hpp"
+#include "weft/timer.hpp"

@@ -74,6 +74,9 @@ enum class op : std::uint8_t {
   after_count_down,
   latch_wait,
   barrier_wait,
+  timer_start,
+  timer_stop,
+  timer_reset,
   count_,
 };
 constexpr const char* to_text(op o) {
@@ -125,7 +128,10 @@ constexpr const char* to_text(op o) {
                                    "count_down",
                                    "after_count_down",
                                    "latch_wait",
-                                   "barrier_wait"};
+                                   "barrier_wait",
+                                   "timer_start",
+                                   "timer_stop",
+                                   "timer_reset"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }

@@ -64,6 +64,11 @@ void mexit(m* mp);          // on g0: an M that ends before its runtime; its thr
 void give_m(m* mp);         // to the process
 bool reap_ms(sched_t* rt);  // joins the threads of such; false: some are not gone yet
 
+// ---- newproc.cpp
+// By a timer: a goroutine that nobody alive has started, whose callable is plain bytes. False: the runtime has ended, and it is
+// not started.
+bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, const void* pc);
+
 // ---- goexit.cpp
 bool end_if_last(sched_t* rt);  // main has returned, or the end was asked for: was this the last goroutine?
 
