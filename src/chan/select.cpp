@@ -318,11 +318,12 @@ class selecting {
     }
     if (has_times_ || has_timers_) [[unlikely]] {
       const std::int64_t until = deadline();
+      const wait_reason why = sel.n == 0 && until == no_timer ? wait_reason::select_no_cases : wait_reason::select;
       // Without a lock to give back the commit must not look at this frame once the timer is armed.
       if (nlocks_ == 0) {
-        me.wait_until<nothing_to_unlock>(sel, nullptr, wait_reason::select, true, until);
+        me.wait_until<nothing_to_unlock>(sel, nullptr, why, true, until);
       } else {
-        me.wait_until<unlock_all>(sel, this, wait_reason::select, true, until);
+        me.wait_until<unlock_all>(sel, this, why, true, until);
       }
     } else {
       me.wait<unlock_all>(sel, this, sel.n == 0 ? wait_reason::select_no_cases : wait_reason::select, true);

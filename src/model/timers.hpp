@@ -102,10 +102,8 @@ class timer_heap {
   void move_to(timer_heap& to) {
     guard mine(lock_);
     guard other(to.lock_);
-    for (std::uint32_t i = 0, n = size(); i < n; ++i) {
-      entries_[i].t->home.store(nullptr, relaxed);
-      to.put(entries_[i].t, entries_[i].when);
-    }
+    // Each is in one of the two at any moment: whoever removes it waits for a lock, and looks again.
+    for (std::uint32_t i = 0, n = size(); i < n; ++i) to.put(entries_[i].t, entries_[i].when);
     n_.store(0, relaxed);
     publish();
   }
