@@ -567,6 +567,28 @@ TEST(sleep, a_thousand_at_once_are_not_early_and_all_come_back) {  // Sleep, Tim
   });
 }
 
+TEST(sleep, a_hundred_thousand_nobody_early_nobody_lost) {
+  for_each_case(
+      [](const run_case&) {
+        constexpr int n = weft::test::scaled(100'000, 20);
+        std::atomic<int> early{0}, back{0};
+        weft::wait_group wg;
+        const auto base = clock::now() + 20ms;
+        for (int i = 0; i < n; ++i) {
+          wg.go([&, i] {
+            const auto until = base + std::chrono::microseconds(i * 7919ll % 99'000);
+            weft::this_goroutine::sleep_until(until);
+            early += clock::now() < until ? 1 : 0;
+            ++back;
+          });
+        }
+        wg.wait();
+        EXPECT_EQ(0, early);
+        EXPECT_EQ(n, back);
+      },
+      {.procs = {1, 2, 4}, .seeds = 1, .memory_settles = false});
+}
+
 // A goroutine sleeps on a P that others keep busy without ever leaving it idle: F1's TimerFairness.
 TEST(timer, fires_beside_goroutines_that_send_without_pause) {
   for_each_case(
