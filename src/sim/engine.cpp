@@ -238,6 +238,7 @@ void engine::begin(const orders& o) {
   holders_.clear();
   names_.clear();
   switches_.clear();
+  due_asked_ = 0;
   objects_.clear();
   if (o.choices != nullptr) {
     for (const choice& c : *o.choices) {
@@ -277,6 +278,10 @@ result engine::run(const orders& o, v0::detail::program p) {
 
 // On the plain thread, after the last step.
 void engine::finish() {
+  for (const due_timer& d : due_) {
+    if (d.ops != nullptr) d.ops->drop(d.arg, d.seq);
+  }
+  due_.clear();
   drop_timers(timers());
   if (result_.failed) {
     drain();
@@ -333,8 +338,8 @@ void engine::enqueue(g* gp) {
 
 p_timers& engine::timers() const { return *rt_.the_m()->p->timers; }
 
-// Nobody can go on, or those who can only yield: the clock goes to the next timer's time, and all of that time are fired,
-// in the order in which they were armed.
+// Nobody can go on, or those who can only yield: the clock goes to the next timer's time. Who sleeps until then wakes, in
+// the order of the sleeps; other timers of that time are due: fire_due.
 void engine::pass_time() {
   begin_stretch();
   if (timers().min_when() == no_timer) {
@@ -342,16 +347,35 @@ void engine::pass_time() {
     return;
   }
   now = std::max(now, timers().min_when());
-  due_.clear();
+  std::vector<due_timer> popped;
   while (timers().min_when() <= now) {
-    due_timer first{};
     timers().pop_due(now, 1, [&](const timer* t, std::int64_t when) {
-      first = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
+      popped.push_back({t->ops, t->arg, t->seq, t->order, when, t->wait_seq});
     });
-    due_.push_back(first);
   }
-  std::sort(due_.begin(), due_.end(), [](const due_timer& a, const due_timer& b) { return a.order < b.order; });
-  for (const due_timer& d : due_) fire(d);
+  std::sort(popped.begin(), popped.end(), [](const due_timer& a, const due_timer& b) { return a.order < b.order; });
+  for (const due_timer& d : popped) {
+    const g* gp = d.ops == nullptr ? static_cast<const g*>(d.arg) : nullptr;
+    if (gp != nullptr && gp->status.get() == status::waiting && gp->waiting->kind == wait_kind::nowhere) {
+      fire(d);
+    } else {
+      due_.push_back(d);
+    }
+  }
+}
+
+// A time limit against whoever comes at that very time: each of the due timers may be the next to be fired, or somebody goes on
+// first. In the plain schedule all are fired, as they were armed.
+void engine::fire_due(bool somebody) {
+  while (!due_.empty()) {
+    const auto n = static_cast<std::uint32_t>(due_.size());
+    const std::uint32_t ways = n + (somebody || !runnable_.empty() ? 1 : 0);
+    const std::uint32_t chosen = ways == 1 ? 0 : choose_at({1, op::due, ++due_asked_, which_case}, ways, 0);
+    if (chosen == n) return;
+    const due_timer d = due_[chosen];
+    due_.erase(due_.begin() + chosen);
+    fire(d);
+  }
 }
 
 void engine::fire(const due_timer& due) {
@@ -401,6 +425,7 @@ void engine::on_point(g* gp, op what, const void* object) {
   }
   if (!watches_.empty()) ask(gp);
   drain();
+  fire_due(true);  // the one that is here can go on
   // Once more by its index: asking or draining may have made the vector grow.
   const auto index = static_cast<std::uint32_t>(gp->goid - 1);
   if (is_yield(what)) {
@@ -435,6 +460,7 @@ g* engine::on_next() {
   }
   for (;;) {
     drain();
+    fire_due(false);
     if (!runnable_.empty()) {
       const std::uint32_t chosen = decide(nowhere, at);
       if (chosen != nowhere) return take_out(chosen);
@@ -659,7 +685,7 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
       drain();
     }
     // All that can happen at the time of the deadline is in time.
-    if (!runnable_.empty() && now <= deadline) continue;
+    if ((!runnable_.empty() || !due_.empty()) && now <= deadline) continue;
     if (holds(pred)) return;
     if (now >= deadline) fail(gp, failure_kind::eventually, std::string(what));
     caller me;
@@ -674,7 +700,11 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
 
 std::uint32_t engine::choose_case(g* gp, std::uint32_t n) {
   const actor& a = of(gp);
-  const place at{static_cast<std::uint32_t>(gp->goid), a.what, a.nth[static_cast<std::uint32_t>(a.what)], which_case};
+  return choose_at({static_cast<std::uint32_t>(gp->goid), a.what, a.nth[static_cast<std::uint32_t>(a.what)], which_case}, n,
+                   a.object_number);
+}
+
+std::uint32_t engine::choose_at(const place& at, std::uint32_t n, std::uint32_t object) {
   std::uint32_t chosen = 0;
   if (orders_.strategy != nullptr) {
     chosen = orders_.strategy->choose(n);
@@ -682,7 +712,7 @@ std::uint32_t engine::choose_case(g* gp, std::uint32_t n) {
     chosen = found->second - 1;
     ++result_.applied;
   }
-  if (orders_.record && chosen != 0) result_.choices.push_back({at, chosen + 1, {}, a.object_number});
+  if (orders_.record && chosen != 0) result_.choices.push_back({at, chosen + 1, {}, object});
   if (orders_.others) {
     for (std::uint32_t i = 0; i < n && result_.others.size() < max_others; ++i) {
       if (i != chosen) result_.others.push_back({result_.steps, {at, i + 1}});
