@@ -278,10 +278,6 @@ result engine::run(const orders& o, v0::detail::program p) {
 
 // On the plain thread, after the last step.
 void engine::finish() {
-  for (const due_timer& d : due_) {
-    if (d.ops != nullptr) d.ops->drop(d.arg, d.seq);
-  }
-  due_.clear();
   drop_timers(timers());
   if (result_.failed) {
     drain();
@@ -347,38 +343,36 @@ void engine::pass_time() {
     return;
   }
   now = std::max(now, timers().min_when());
-  std::vector<due_timer> popped;
-  while (timers().min_when() <= now) {
-    timers().pop_due(now, 1, [&](const timer* t, std::int64_t when) {
-      popped.push_back({t->ops, t->arg, t->seq, t->order, when, t->wait_seq});
-    });
-  }
-  std::sort(popped.begin(), popped.end(), [](const due_timer& a, const due_timer& b) { return a.order < b.order; });
-  for (const due_timer& d : popped) {
-    const g* gp = d.ops == nullptr ? static_cast<const g*>(d.arg) : nullptr;
-    if (gp != nullptr && gp->status.get() == status::waiting && gp->waiting->kind == wait_kind::nowhere) {
-      fire(d);
-    } else {
-      due_.push_back(d);
-    }
+  find_due();
+  for (timer* t : due_) {
+    const g* gp = t->ops == nullptr ? static_cast<const g*>(t->arg) : nullptr;
+    if (gp != nullptr && gp->status.get() == status::waiting && gp->waiting->kind == wait_kind::nowhere) fire(t);
   }
 }
 
+void engine::find_due() {
+  due_.clear();
+  timers().for_each_due(now, [this](timer* t) { due_.push_back(t); });
+  std::sort(due_.begin(), due_.end(), [](const timer* a, const timer* b) { return a->order < b->order; });
+}
+
 // A time limit against whoever comes at that very time: each of the due timers may be the next to be fired, or somebody goes on
-// first. In the plain schedule all are fired, as they were armed.
+// first, who may stop some of them. In the plain schedule all are fired, as they were armed.
 void engine::fire_due(bool somebody) {
-  while (!due_.empty()) {
+  while (timers().min_when() <= now) {
+    find_due();
     const auto n = static_cast<std::uint32_t>(due_.size());
     const std::uint32_t ways = n + (somebody || !runnable_.empty() ? 1 : 0);
     const std::uint32_t chosen = ways == 1 ? 0 : choose_at({1, op::due, ++due_asked_, which_case}, ways, 0);
     if (chosen == n) return;
-    const due_timer d = due_[chosen];
-    due_.erase(due_.begin() + chosen);
-    fire(d);
+    fire(due_[chosen]);
   }
 }
 
-void engine::fire(const due_timer& due) {
+void engine::fire(timer* t) {
+  due_timer due{};
+  timers().pop_this(
+      t, [&](const timer* of, std::int64_t when) { due = {of->ops, of->arg, of->seq, of->order, when, of->wait_seq}; });
   if (due.ops != nullptr) {
     due.ops->fire(&rt_.the_m()->g0, due.arg, due.seq, due.when);
     drain();
@@ -685,7 +679,7 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
       drain();
     }
     // All that can happen at the time of the deadline is in time.
-    if ((!runnable_.empty() || !due_.empty()) && now <= deadline) continue;
+    if ((!runnable_.empty() || timers().min_when() <= now) && now <= deadline) continue;
     if (holds(pred)) return;
     if (now >= deadline) fail(gp, failure_kind::eventually, std::string(what));
     caller me;
@@ -700,8 +694,9 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
 
 std::uint32_t engine::choose_case(g* gp, std::uint32_t n) {
   const actor& a = of(gp);
-  return choose_at({static_cast<std::uint32_t>(gp->goid), a.what, a.nth[static_cast<std::uint32_t>(a.what)], which_case}, n,
-                   a.object_number);
+  return choose_at(
+      {static_cast<std::uint32_t>(gp->goid), a.what, a.nth[static_cast<std::uint32_t>(a.what)], which_case}, n,
+      a.object_number);
 }
 
 std::uint32_t engine::choose_at(const place& at, std::uint32_t n, std::uint32_t object) {
