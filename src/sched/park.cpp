@@ -28,7 +28,8 @@ void steal_for_yield(m* mp) {
   sched_t* rt = mp->rt;
   mp->set_spinning(true);
   begin_spinning(spin(rt));
-  mp->picked = steal_work(mp);
+  bool moves;
+  mp->picked = steal_work(mp, moves);
   mp->set_spinning(false);
   end_spinning(spin(rt));
   if (mp->picked != nullptr || work_visible(mp)) wakep(rt);

@@ -1,6 +1,11 @@
 // steal_work: half of somebody's ring. Four passes over all Ps, each in an order of its own, so that thieves
-// do not queue up behind one victim; only the last pass may take runnext, and only after a pause, because a
-// running victim is about to run it itself and in its own cache.
+// do not queue up behind one victim; only the last pass may take runnext, because a running victim is about to run it
+// itself and in its own cache.
+//
+// A runnext is worth taking when it stays. Goroutines that hand something to each other ready each other and park, some ten
+// million times a second; whoever takes one of them has its next partner come after it over two caches, and gains nothing,
+// because they take turns. So a thief watches runnext for a moment, and takes it if it is still the same. (Go's sleeps for 3 us,
+// which the kernel makes 50, and then takes what it finds.) One that moves is reported to the caller, who sleeps on it.
 #include "os/sys.hpp"
 #include "sched/sched.hpp"
 
@@ -16,19 +21,26 @@ std::uint32_t gcd(std::uint32_t a, std::uint32_t b) {
   return a;
 }
 
-g* steal_next(p* victim) {
-  if (!victim->q.has_next()) return nullptr;
+g* steal_next(p* victim, bool& moves) {
+  g* seen = victim->q.peek_next();
+  if (seen == nullptr) return nullptr;
   if (victim->status.get() == p_status::running) {
     const std::int64_t end = os::now() + sizes::runnext_backoff_ns;
-    for (std::uint32_t i = 0; i < sizes::runnext_backoff_pauses && os::now() < end; ++i) os::pause();
+    for (std::uint32_t i = 0; i < sizes::runnext_backoff_pauses && os::now() < end; ++i) {
+      os::pause();
+      if (victim->q.peek_next() != seen) {
+        moves = true;
+        return nullptr;
+      }
+    }
   }
-  return victim->q.steal_next();
+  return victim->q.steal_next(seen);
 }
 
-g* steal_from(p* mine, p* victim, bool take_next) {
+g* steal_from(p* mine, p* victim, bool take_next, bool& moves) {
   std::uint32_t stolen = 1;
   g* gp = victim->q.steal_into(mine->q, stolen);
-  if (gp == nullptr && take_next) gp = steal_next(victim);
+  if (gp == nullptr && take_next) gp = steal_next(victim, moves);
   if (gp != nullptr) bump(mine->steals, stolen);
   return gp;
 }
@@ -38,7 +50,8 @@ g* steal_from(p* mine, p* victim, bool take_next) {
 // A step that is coprime to n visits each of the n Ps exactly once, from any start.
 bool steal_step_is_good(std::uint32_t step, std::uint32_t n) { return gcd(step, n) == 1; }
 
-g* steal_work(m* mp) {
+g* steal_work(m* mp, bool& moves) {
+  moves = false;
   sched_t* rt = mp->rt;
   const std::uint32_t n = procs(rt);
   if (n == 1) return nullptr;
@@ -52,7 +65,7 @@ g* steal_work(m* mp) {
       if (victim == mp->p) continue;
       // (The victim's timers run here in the last pass.)
       if (victim->status.get() == p_status::idle && victim->q.empty()) continue;
-      if (g* gp = steal_from(mp->p, victim, last)) return gp;
+      if (g* gp = steal_from(mp->p, victim, last, moves)) return gp;
     }
   }
   return nullptr;
