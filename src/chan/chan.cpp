@@ -85,7 +85,7 @@ template <bool Sends>
 [[gnu::always_inline]] inline end operate(hchan* c, place what, bool block) {
   caller me;
   for (;;) {
-    lock_chan(c);
+    lock_chan(me.self(), c);
     const attempt a = under_lock(
         c, me, [&](g * &next) __attribute__((always_inline)) {
           if constexpr (Sends) {

@@ -159,7 +159,7 @@ class selecting {
     }
     g* next = nullptr;
     bool happened;
-    lock_chan(s.c);
+    lock_chan(me.self(), s.c);
     try {
       happened = attempt_case(i, next);
     } catch (...) {

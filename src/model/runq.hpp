@@ -182,7 +182,8 @@ class runq {
     return nullptr;
   }
   [[nodiscard]] T* steal_next() { return steal_next(peek_next()); }
-  // Anyone; a hint.
+  // Anyone; a hint. Changes whenever somebody takes from the ring.
+  std::uint32_t taken() const { return head_.load(relaxed); }
   T* peek_next() const { return runnext_.load(relaxed); }
   bool has_next() const { return peek_next() != nullptr; }
 

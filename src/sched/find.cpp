@@ -1,5 +1,7 @@
 // find_runnable: the sources of work in their order (GO-BEHAVIOUR A9), one step after the other; then the
 // long way down to sleep. The order is the content.
+#include <algorithm>
+
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "os/sys.hpp"
@@ -43,7 +45,7 @@ bool look_around(m* mp, std::int64_t end) {
 
 // Steals, and looks around. With one P nobody else can produce any work.
 //
-// Where all that is to be seen are runnexts that move (sched/steal.cpp), this M looks less often, and sleeps in between. It goes
+// Where all that is to be seen are queues that move (sched/steal.cpp), this M looks less often, and sleeps in between. It goes
 // on being the one that spins, or each of those wake-ups would call another. What comes new into a ring meanwhile may wait for as
 // long as it sleeps; its own P, which runs something else every few hundred nanoseconds, will mostly be there first.
 g* spin_for_work(m* mp) {
@@ -52,16 +54,19 @@ g* spin_for_work(m* mp) {
   if (g* gp = steal_work(mp, moves)) return gp;
   if (rt->spin_ns == 0 || procs(rt) == 1) return nullptr;
   std::int64_t end = os::now() + rt->spin_ns;
+  std::uint32_t doze = sizes::doze_ns;
   for (;;) {
     if (moves) {
-      os::sleep_ns(sizes::doze_ns);
+      os::sleep_ns(doze);
+      doze = std::min(2 * doze, sizes::longest_doze_ns);
       end = os::now() + rt->spin_ns;
     } else if (!look_around(mp, end)) {
       return nullptr;
     }
     if (g* gp = steal_work(mp, moves)) return gp;
     if (!moves && os::now() >= end) return nullptr;
-    if (rt->runq_size.load(relaxed) != 0 || ended(rt) || (rt->attention.load(relaxed) & attention_stop) != 0) return nullptr;
+    if (rt->runq_size.load(relaxed) != 0 || ended(rt) || (rt->attention.load(relaxed) & attention_stop) != 0)
+      return nullptr;
   }
 }
 

@@ -52,6 +52,9 @@ void gopark(g* gp, void* arg, wait_reason why) {
 void ready(g* self, g* gp);
 // What users call as weft::yield, for callers inside the runtime.
 void yield_inside(g* gp);
+// Returns after a while, to a caller inside the runtime (or a plain thread: null) that has found an object's lock taken by
+// another CPU and holds none.
+void stay_away(g* self);
 
 // All of a list, in its order; empties it.
 void ready_all(g* self, glist& list);

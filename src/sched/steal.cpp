@@ -5,7 +5,8 @@
 // A runnext is worth taking when it stays. Goroutines that hand something to each other ready each other and park, some ten
 // million times a second; whoever takes one of them has its next partner come after it over two caches, and gains nothing,
 // because they take turns. So a thief watches runnext for a moment, and takes it if it is still the same. (Go's sleeps for 3 us,
-// which the kernel makes 50, and then takes what it finds.) One that moves is reported to the caller, who sleeps on it.
+// which the kernel makes 50, and then takes what it finds.) The same holds for a ring with a single goroutine in it. What moves
+// is reported to the caller, who sleeps on it.
 #include "os/sys.hpp"
 #include "sched/sched.hpp"
 
@@ -21,26 +22,38 @@ std::uint32_t gcd(std::uint32_t a, std::uint32_t b) {
   return a;
 }
 
-g* steal_next(p* victim, bool& moves) {
-  g* seen = victim->q.peek_next();
-  if (seen == nullptr) return nullptr;
-  if (victim->status.get() == p_status::running) {
-    const std::int64_t end = os::now() + sizes::runnext_backoff_ns;
-    for (std::uint32_t i = 0; i < sizes::runnext_backoff_pauses && os::now() < end; ++i) {
-      os::pause();
-      if (victim->q.peek_next() != seen) {
-        moves = true;
-        return nullptr;
-      }
-    }
+// True: `look` gives something else before so much time is over.
+template <class Look, class T>
+bool changes(Look look, T seen, std::uint32_t ns) {
+  const std::int64_t end = os::now() + ns;
+  for (std::uint32_t i = 0; i < sizes::backoff_pauses && os::now() < end; ++i) {
+    os::pause();
+    if (look() != seen) return true;
   }
-  return victim->q.steal_next(seen);
+  return false;
 }
 
-g* steal_from(p* mine, p* victim, bool take_next, bool& moves) {
+g* steal_from(p* mine, p* victim, bool last_pass, bool& moves) {
+  const bool runs = victim->status.get() == p_status::running;
+  const auto& q = victim->q;
+  if (runs && q.length() == 1) {
+    if (!last_pass) return nullptr;
+    if (changes([&] { return q.taken(); }, q.taken(), sizes::last_one_backoff_ns)) {
+      moves = true;
+      return nullptr;
+    }
+  }
   std::uint32_t stolen = 1;
   g* gp = victim->q.steal_into(mine->q, stolen);
-  if (gp == nullptr && take_next) gp = steal_next(victim, moves);
+  if (gp == nullptr && last_pass) {
+    g* next = q.peek_next();
+    if (next == nullptr) return nullptr;
+    if (runs && changes([&] { return q.peek_next(); }, next, sizes::runnext_backoff_ns)) {
+      moves = true;
+    } else {
+      gp = victim->q.steal_next(next);
+    }
+  }
   if (gp != nullptr) bump(mine->steals, stolen);
   return gp;
 }
