@@ -164,9 +164,18 @@ v0::detail::chan_op try_recv(hchan* c, place to) {
   }
 }
 
-// All who wait, the one that waited longest in front, which is readied last and so is the next to run (Go's order).
+// All who wait, before those there are; the one that waited longest last, which is readied last and so is the next to run
+// (Go's order). Taken from both ends: each step waits for memory that nobody has touched for long, and two can wait at once.
 void collect(waitq q, glist& all) {
-  while (chan_sudog* sg = q.claim()) all.push_front(finish(q, sg, wait_result::closed));
+  glist older;
+  glist younger;
+  while (chan_sudog* sg = q.claim()) {
+    older.push_front(finish(q, sg, wait_result::closed));
+    if (chan_sudog* last = q.claim_last()) younger.push_back(finish(q, last, wait_result::closed));
+  }
+  younger.append(older);
+  younger.append(all);
+  all = younger;
 }
 
 bool close(hchan* c) {

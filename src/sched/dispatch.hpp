@@ -59,6 +59,11 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
     const auto* sp = reinterpret_cast<const char*>(near->sched.sp);
     __builtin_prefetch(sp, 1);
     __builtin_prefetch(sp + 64, 1);
+    __builtin_prefetch(sp + 128, 1);
+    __builtin_prefetch(sp + 192, 1);
+    __builtin_prefetch(sp + 256, 1);
+    __builtin_prefetch(sp + 320, 1);
+    __builtin_prefetch(sp + 384, 1);
   }
 #else
   static_cast<void>(pp);
