@@ -7,7 +7,7 @@
 //        chan.closed   see transfer.hpp
 // Never  touch the channel after its lock was given back, but by one's own handle: a receiver may free it as soon as it
 //        has its value. So each call ends with the unlock, and then the wake-up.
-// Checked by test/model/chan_model.cpp, test/unit/chan, test/conformance/chan_test.cpp, test/stress.
+// Checked by test/model/chan_model.cpp, test/model/chan_fast_model.cpp, test/conformance/chan_test.cpp, test/stress.
 #include "weft/chan.hpp"
 
 #include <new>
