@@ -84,17 +84,20 @@ bool receive_plain(hchan* c, elem_room<T>& room) {
 // Inline by force: an optional that is returned is written as a flag and a value and read as two words, for which the
 // processor waits 5 ns.
 template <class T>
+  requires has_fast_path<T>
 [[gnu::always_inline]] inline std::optional<T> receive_from(hchan* c) {
-  if constexpr (has_fast_path<T>) {
-    elem_room<T> room;
-    if (receive_plain<T>(c, room)) [[likely]]
-      return std::optional<T>(room.value);
-    return std::nullopt;
-  } else {
-    std::optional<T> value;
-    chan_recv(c, &value, put_in_optional<T>);
-    return value;
-  }
+  elem_room<T> room;
+  std::optional<T> value;
+  if (receive_plain<T>(c, room)) [[likely]]
+    value.emplace(room.value);
+  return value;
+}
+// The variable is the result itself, as it stands in the outermost block: an element that is received is moved once.
+template <class T>
+std::optional<T> receive_from(hchan* c) {
+  std::optional<T> value;
+  chan_recv(c, &value, put_in_optional<T>);
+  return value;
 }
 
 // In raw memory.
