@@ -183,6 +183,13 @@ class chan_handle {
 
 struct chan_access {
   static hchan* of(const chan_handle& h) noexcept { return h.c_; }
+  // A handle for a share that the caller has.
+  template <class H>
+  static H with_share(hchan* c) noexcept {
+    H h;
+    h.c_ = c;
+    return h;
+  }
 };
 
 // What a handle that can send has. H is the handle.

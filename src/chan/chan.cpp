@@ -12,6 +12,7 @@
 
 #include <new>
 
+#include "chan/close.hpp"
 #include "chan/transfer.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
@@ -172,13 +173,7 @@ void collect(waitq q, glist& all) {
 bool close(hchan* c) {
   caller me;
   glist all;
-  {
-    mutex_guard guard(lock_of(c));
-    if (c->closed != 0) return false;
-    __atomic_store_n(&c->closed, 1, __ATOMIC_RELEASE);  // order: chan.closed
-    collect(waitq::recv(c), all);
-    collect(waitq::send(c), all);
-  }
+  if (!close_quietly(c, all)) return false;
   ready_all(me.self(), all);
   return true;
 }
@@ -231,6 +226,16 @@ std::uint64_t orphan(waitq q) {
 }
 
 }  // namespace
+
+bool close_quietly(hchan* c, glist& all) {
+  mutex_guard guard(lock_of(c));
+  if (c->closed != 0) return false;
+  __atomic_store_n(&c->closed, 1, __ATOMIC_RELEASE);  // order: chan.closed
+  collect(waitq::recv(c), all);
+  collect(waitq::send(c), all);
+  return true;
+}
+
 }  // namespace weft::rt
 
 namespace weft {

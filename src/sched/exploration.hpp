@@ -74,6 +74,9 @@ enum class op : std::uint8_t {
   after_count_down,
   latch_wait,
   barrier_wait,
+  derive,  // a context from another
+  cancel,
+  after_cancel,
   count_,
 };
 constexpr const char* to_text(op o) {
@@ -125,7 +128,10 @@ constexpr const char* to_text(op o) {
                                    "count_down",
                                    "after_count_down",
                                    "latch_wait",
-                                   "barrier_wait"};
+                                   "barrier_wait",
+                                   "derive",
+                                   "cancel",
+                                   "after_cancel"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }
@@ -146,13 +152,14 @@ constexpr op after(op o) {
     case op::unlock_shared: return op::after_unlock_shared;
     case op::arrive: return op::after_arrive;
     case op::count_down: return op::after_count_down;
+    case op::cancel: return op::after_cancel;
     default: return op::none;
   }
 }
 // The operation that such a point comes after; else none.
 constexpr op before(op o) {
   for (const op of : {op::go, op::sem_release, op::unlock, op::add, op::done, op::send, op::recv, op::close, op::select,
-                      op::notify, op::unlock_shared, op::arrive, op::count_down}) {
+                      op::notify, op::unlock_shared, op::arrive, op::count_down, op::cancel}) {
     if (o == after(of)) return of;
   }
   return op::none;

@@ -191,7 +191,49 @@ std::uint32_t caller::choose(site where, std::uint32_t n) {
   return self_->m->choose(where, n);
 }
 
-void caller::wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why) {
+bool caller::look() {
+  if (!may_unwind(self_)) return false;
+  if (must_unwind(self_)) return true;
+  g_extras* x = self_->extras;
+  if (x->obeys == nullptr) return false;
+  if (!join_scope(x)) return true;
+  proxy_ = self_;
+  return false;
+}
+
+namespace {
+
+struct watched_commit {
+  void (*commit)(void*);
+  void* arg;
+};
+
+// On the other side of the switch. Until the commit gives back the lock of what it waits on, nobody can ready gp.
+void commit_watched(m*, g* gp, void* what) {
+  const watched_commit to = *static_cast<watched_commit*>(what);
+  gp->m = nullptr;
+  gp->status.set(status::running, status::waiting);
+  noise(noise_at::parked);
+  store_load_barrier();  // order: cancel.scope
+  const bool late = must_unwind(gp);
+  to.commit(to.arg);  // order: park.commit
+  if (late) [[unlikely]]
+    take_if_cancelled(getg(), gp);
+}
+
+void park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
+  m* mp = gp->m;
+  gp->reason = why;
+  gp->since = static_cast<std::uint32_t>(the_process.coarse_now.load(relaxed));
+  watched_commit what{commit, arg};
+  mp->after = commit_watched;
+  mp->after_g = gp;
+  mp->after_arg = &what;
+  noise(noise_at::parking);
+  leave_to_next(mp, gp);
+}
+
+void wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why) {
   proxy->reason = why;
   // Exact: it is about to make a system call, and nobody may have refreshed the coarse clock in its process.
   proxy->since = coarse_ticks(os::now());
@@ -204,6 +246,16 @@ void caller::wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_rea
     os::futex_wait(proxy->status.futex(), v);
   }
   proxy->status.set(status::runnable, status::running);
+}
+
+}  // namespace
+
+void caller::wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
+  if (gp->is_thread()) {
+    wait_as_thread(commit, arg, gp, why);
+  } else {
+    park_watched(commit, arg, gp, why);
+  }
 }
 
 bool take_locked(g* gp, wait_result why, glist& others) {

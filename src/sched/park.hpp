@@ -87,7 +87,9 @@ class caller {
     return proxy_;
   }
   // A cancelled goroutine that is about to wait: it unwinds instead.
-  bool cancelled() const { return self_ != nullptr && is_cancelled(self_) && may_unwind(self_); }  // order: cancel.stop
+  bool cancelled() {
+    return self_ != nullptr && self_->extras->asks.load(relaxed) != 0 && look();  // order: cancel.stop
+  }
   // A random number for the semaphore table. Plain threads have no generator; their stack's address does,
   // because only the balance of the treap depends on it.
   std::uint32_t ticket();
@@ -104,10 +106,10 @@ class caller {
     w.cancellable = cancellable;
     gp->waiting = &w;
     ++gp->wait_seq;
-    if (self_ != nullptr) [[likely]] {
+    if (proxy_ == nullptr) [[likely]] {
       gopark<Commit>(gp, arg, why);
     } else {
-      wait_as_thread(Commit, arg, gp, why);
+      wait_apart(Commit, arg, gp, why);
     }
     gp->waiting = nullptr;
   }
@@ -118,10 +120,13 @@ class caller {
 
  private:
   static void unlock_bucket(void* b) { static_cast<sema_bucket*>(b)->lock.unlock(); }
-  static void wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why);
+  // A thread waits; or a goroutine that looks at its context once more when it is waiting.
+  static void wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why);
+  // Something may have cancelled the goroutine: whether it is to unwind now.
+  bool look();
 
   g* self_;
-  g* proxy_ = nullptr;
+  g* proxy_ = nullptr;  // of a thread that waits; a goroutine itself, if it waits under a context
 };
 
 // Takes the wait of gp, whose status the caller has locked, off its queue, if nobody else has. `ready` gets whoever can go

@@ -10,6 +10,7 @@
 #include "observe/symbolize.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/extras.hpp"
 #include "sched/park.hpp"
 #include "weft/error.hpp"
 
@@ -100,6 +101,8 @@ std::string describe(op what, std::uint32_t object, bool in_column) {
       of = "barrier ";
       break;
     case op::arrive: of = "barrier "; break;
+    case op::derive:
+    case op::cancel: of = "context "; break;
     case op::start: text = "starts"; break;
     case op::end: text = "ends"; break;
     case op::poll: text = "asks again"; break;
@@ -313,7 +316,8 @@ void engine::enqueue(g* gp) {
     a.gopc = gp->gopc;
     a.parent = static_cast<std::uint32_t>(gp->parent_goid);
     a.at_point = true;
-    if (orders_.record && gp->name != nullptr) names_[static_cast<std::uint32_t>(gp->goid)] = gp->name;
+    if (const char* name = name_of(gp); orders_.record && name != nullptr)
+      names_[static_cast<std::uint32_t>(gp->goid)] = name;
   } else {
     a.woken = true;
   }
@@ -565,7 +569,7 @@ portrait engine::portrait_of(const actor& a) {
 void engine::print_step(const event& e) {
   std::string text = "weft::sim: step " + std::to_string(e.step) + ": goroutine " + std::to_string(e.actor);
   const g* gp = actors_[e.actor - 1].gp;
-  if (gp->name != nullptr) text += std::string(" (") + gp->name + ')';
+  if (const char* name = name_of(gp)) text += std::string(" (") + name + ')';
   text += std::string(": ") + (e.woken ? "woken from " : "") + describe(e.what, e.object) + '\n';
   print_text(text.data(), text.size());
 }
