@@ -9,6 +9,7 @@
 #include "mem/stack.hpp"
 #include "model/glist.hpp"
 #include "model/runq.hpp"
+#include "model/timer.hpp"
 
 namespace weft::rt {
 
@@ -41,12 +42,19 @@ struct alignas(64) p {
   sched_t* rt = nullptr;
   std::uint32_t id = 0;
   std::uint32_t tick_mod = 0;  // schedtick modulo sizes::global_tick
-  std::uint32_t hops = 0;      // runnext taken so often in this slice
+  std::uint32_t tick_look = sizes::global_tick;  // the tick, of those, at whose end somebody looks around
+  std::uint32_t hops = 0;                        // runnext taken so often in this slice
   std::uint32_t ngfree = 0;
   std::uint64_t goid_next = 0;            // ids from here
   std::uint64_t goid_end = 0;             // to here are this P's to give
   stack* stacks[stack_classes + 1] = {};  // free stacks, last in first out
   std::uint32_t nstacks[stack_classes + 1] = {};
+
+  // ---- its timers; who looks at them when: sched/timers.hpp
+  p_timers* timers = nullptr;    // in memory that stays one of those for ever
+  std::uint32_t tick_step = 1;   // ticks between two looks
+  bool unwatched = false;        // the first one has changed, and whether anybody watches was not asked
+  std::int64_t tick_looked = 0;  // the time of the last look
 
   // ---- read by others
   alignas(64) p_status_word status;

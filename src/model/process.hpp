@@ -6,12 +6,14 @@
 
 #include "base/atomic.hpp"
 #include "base/sizes.hpp"
+#include "lock/doorbell.hpp"
 #include "lock/mutex.hpp"
 #include "mem/slab.hpp"
 #include "mem/stack.hpp"
 #include "model/g.hpp"
 #include "model/m.hpp"
 #include "model/sematable.hpp"
+#include "model/timer.hpp"
 
 namespace weft::rt {
 
@@ -25,12 +27,14 @@ struct process {
   raw_slab gs{sizeof(g)};
   raw_slab ms{sizeof(m)};
   raw_slab qblocks{gqueue_block_bytes};
+  raw_slab timers{sizeof(p_timers)};
   sematable semas;
 
   mutex lock;          // what follows
   g* gfree = nullptr;  // dead gs of ended runtimes, and proxies of plain threads at rest
   m* mfree = nullptr;
   void* qfree = nullptr;  // blocks of global queues at rest
+  p_timers* timers_free = nullptr;
   bool booted = false;    // the parts that need the system are set up
 
   // Whether Ps can be taken from threads that are outside the runtime: 1; 2: this kernel cannot, or was told not to.
@@ -43,6 +47,13 @@ struct process {
   // The time of the last refresh_coarse_now(), in ticks of 2^coarse_shift ns: for the reports' "since when", which
   // must cost a park two instructions and no look at a clock. 0: never refreshed.
   atomic<std::int64_t> coarse_now{0};
+
+  // The timers of threads that are in no runtime, and the thread that serves them, once there has been one
+  // (sched/timekeeper.cpp).
+  p_timers outside_timers;
+  doorbell outside_bell;
+  mutex outside_lock;
+  atomic<bool> outside_served{false};
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};

@@ -83,6 +83,10 @@ struct sched_t {
   int no_thread_err = 0;             // with that errno
   bool warned_no_thread = false;
 
+  // ---- who sleeps until the next timer (sched/timers.hpp)
+  m* watch = nullptr;                         // under lock; it is on the idle list
+  alignas(64) atomic<std::int64_t> watch_until{0};  // 0: nobody; written under lock
+
   // ---- dead gs, shared by the Ps
   alignas(64) mutex gfree_lock;
   gstack gfree;
@@ -102,7 +106,6 @@ struct sched_t {
   alignas(64) atomic<std::uint32_t> foreign{0};  // threads outside that are waking one of our goroutines
   atomic<std::uint32_t> live_ms{0};              // Ms that have not gone home; run() sleeps on it
 
-  atomic<std::uint32_t> sleepers{0};  // word on which goroutines in `sleep` wait: 1 when all are cancelled
   std::int64_t main_ended = 0;        // when main returned, or shutdown began; under lock
   int main_status = 0;                // what the process ends with if they do not end
 

@@ -28,6 +28,7 @@
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
 #include "sched/switch.hpp"
+#include "sched/timers.hpp"
 #include "sched/world.hpp"
 #include "weft/error.hpp"
 #include "weft/options.hpp"
@@ -219,6 +220,7 @@ class runtime {
     rt_.spin_ns = os::allowed_cpus() == 1 ? 0 : static_cast<std::int64_t>(k.spin) * 1000;
     rt_.rest_ns = static_cast<std::int64_t>(k.rest) * 1'000'000;
     rt_.start_time = os::now();
+    reserve_heaps(n);
     reserve_ps(n);
     // As when gomaxprocs grows: stopped, and then started.
     procresize(&rt_, n);
@@ -367,6 +369,20 @@ class runtime {
     rt_.allp = static_cast<p*>(memory);
   }
 
+  // What procresize could not refuse cleanly: at rest, for so many Ps.
+  static void reserve_heaps(std::uint32_t n) {
+    p_timers* all = nullptr;
+    std::uint32_t have = 0;
+    for (; have < n; ++have) {
+      p_timers* one = timers_get();
+      if (one == nullptr) break;
+      one->next_free = all;
+      all = one;
+    }
+    while (all != nullptr) timers_put(std::exchange(all, all->next_free));
+    if (have < n) refused(12, "the timers of the Ps");
+  }
+
   [[noreturn]] static void refused(int err, const char* what) {
     throw std::system_error(err, std::generic_category(), std::string("weft: no memory for ") + what);
   }
@@ -393,6 +409,7 @@ class runtime {
   }
 
   static void give_back(p& pp) {
+    timers_put(pp.timers);
     for (int c = 0; c < stack_classes; ++c) {
       if (pp.stacks[c] != nullptr) the_process.stacks.put_list(c, pp.stacks[c]);
     }

@@ -115,8 +115,6 @@ bool cancel_all(sched_t* rt, g* self, bool watching) {
     mutex_guard guard(rt->lock);
     while (g* gp = c.taken.pop_front()) globrunqput(rt, gp);
   }
-  rt->sleepers.store(1, release);
-  os::futex_wake(&rt->sleepers, INT_MAX);
   // As from outside: the caller is not inside the runtime.
   ready_all(nullptr, c.others);
   return true;

@@ -17,6 +17,7 @@ namespace weft::rt {
 
 enum class outlook : std::uint8_t {
   runs,     // somebody does, or is about to, or the runtime is about to end
+  sleeps,   // until a timer; it will run again
   outside,  // all is at rest, but somebody outside may come
   never,    // a deadlock
 };

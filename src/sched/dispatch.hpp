@@ -10,9 +10,14 @@
 
 namespace weft::rt {
 
+void timers_at_tick(p* pp);  // timers.cpp
+
 inline void begin_slice(p* pp) {
   pp->schedtick.store(pp->schedtick.load(relaxed) + 1, relaxed);
-  if (++pp->tick_mod == sizes::global_tick) pp->tick_mod = 0;
+  if (++pp->tick_mod == pp->tick_look) [[unlikely]] {
+    if (pp->tick_mod == sizes::global_tick) pp->tick_mod = 0;
+    if (pp->timers->min_when() != no_timer) timers_at_tick(pp);
+  }
   pp->hops = 0;
   pp->slice_over.store(false, relaxed);
 }

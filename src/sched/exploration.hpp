@@ -172,8 +172,8 @@ struct exploration {
   void (*done)(exploration* self, g* gp, op what, const void* object, bool success);
   // On g0: who runs next; null: the run is over, and the M goes home.
   g* (*next)(exploration* self, m* mp);
-  // Parks gp, which is inside the door, until that (virtual) time.
-  void (*sleep)(exploration* self, g* gp, std::int64_t until);
+  // gp is about to sleep for so long. Only for the trace.
+  void (*sleeps)(exploration* self, g* gp, std::int64_t ns);
   // Which of n, in the operation that gp is in; 0 in the plain schedule.
   std::uint32_t (*choose)(exploration* self, g* gp, std::uint32_t n);
   // An exception that nobody catches, in the terminate handler, on its goroutine's stack. Does not return.
@@ -212,7 +212,7 @@ class explored_runtime {
   g* take_queued();
   // Created and not ended.
   std::uint64_t alive() const;
-  m* the_m() { return m_; }
+  m* the_m() const { return m_; }
 
  private:
   std::uint8_t main_class_;

@@ -1,5 +1,7 @@
 // find_runnable: the sources of work in their order (GO-BEHAVIOUR A9), one step after the other; then the
 // long way down to sleep. The order is the content.
+#include <algorithm>
+
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "os/sys.hpp"
@@ -7,6 +9,7 @@
 #include "sched/exploration.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
+#include "sched/timers.hpp"
 
 namespace weft::rt {
 namespace {
@@ -36,7 +39,10 @@ g* spin_for_work(m* mp) {
   sched_t* rt = mp->rt;
   if (g* gp = steal_work(mp)) return gp;
   if (rt->spin_ns == 0 || procs(rt) == 1) return nullptr;
-  const std::int64_t end = os::now() + rt->spin_ns;
+  // All others are idle, and this P has a timer: what comes next is that, as a rule.
+  const std::int64_t next = mp->p->timers->min_when();
+  if (next != no_timer && rt->npidle.load(relaxed) + 1 == procs(rt)) return nullptr;
+  const std::int64_t end = std::min(os::now() + rt->spin_ns, next);
   for (std::uint32_t round = 0; round < sizes::spin_rounds; ++round) {
     for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
     if (work_visible(mp)) return rt->runq_size.load(relaxed) != 0 ? nullptr : steal_work(mp);
@@ -109,8 +115,9 @@ g* find_runnable(m* mp, bool& inherit) {
         return nullptr;
       }
       if ((rt->attention.load(relaxed) & attention_stop) != 0 && stop_here(mp)) {
-        stopm(mp);
+        const bool due = stopm(mp);
         if (mp->exiting) return nullptr;
+        if (due) fire_all_due(mp);
         continue;
       }
     }
@@ -121,7 +128,9 @@ g* find_runnable(m* mp, bool& inherit) {
       return gp;
     }
 
-    // (Timers of this P come here: those that are due run first.)
+    // The timers of this P that are due run first.
+    if (mp->p->timers->min_when() != no_timer) [[unlikely]]
+      look_at_timers(mp);
 
     // Every 61st tick the global queue comes first, or two goroutines that ready each other would keep it waiting.
     if (mp->p->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) {
@@ -167,13 +176,13 @@ g* find_runnable(m* mp, bool& inherit) {
       mp->set_spinning(false);
       end_spinning(spin(rt));
       if (look_again(mp)) continue;
-      // (The timers of all Ps are looked at again here.)
     }
 
     // (One M without work blocks in the netpoller here, until the next timer.)
 
-    stopm(mp);  // with a P, or at the end of the runtime, or this M's
+    const bool due = stopm(mp);  // with a P, or at the end of the runtime, or this M's
     if (mp->exiting) return nullptr;
+    if (due) fire_all_due(mp);
   }
 }
 

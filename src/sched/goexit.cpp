@@ -263,6 +263,8 @@ bool end_if_last(sched_t* rt) {
     rt->nmidle = 0;
     // Inside the lock: one whose rest is over may be about to take itself off the list.
     for (m* mp = idle; mp != nullptr; mp = mp->schedlink) mp->set_listed(false);
+    rt->watch = nullptr;
+    rt->watch_until.store(0, relaxed);
     if (rt->wedged != nullptr) {
       rt->wedged->idle_locked = false;
       --rt->nmidlelocked;

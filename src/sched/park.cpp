@@ -57,7 +57,7 @@ void yield_alone_after(m* mp, g* gp, void*) {
   const sched_t* rt = mp->rt;
   return mp->picked == nullptr && (mp->lockedg == nullptr || mp->p->q.empty()) &&
          (rt->attention.load(relaxed) & ~attention_explore) == 0 && rt->runq_size.load(relaxed) == 0 &&
-         rt->needspinning.load(relaxed) == 0;
+         rt->needspinning.load(relaxed) == 0 && !timers_want(mp);
 }
 
 // From outside gp's runtime. `foreign` keeps the runtime from ending under us: it was raised while gp still
@@ -143,6 +143,17 @@ void ready(g* self, g* gp) {
   }
 }
 
+void ready_quietly(g* self, g* gp) {
+  if ((gp->flags & (g_is_thread | g_locked)) != 0 || self->rt != gp->rt) {
+    ready(self, gp);
+    return;
+  }
+  noise(noise_at::taken);
+  gp->status.wake();
+  noise(noise_at::readied);
+  runqput(self->m->p, gp, goes_next(self->m));
+}
+
 void ready_all(g* self, glist& list) {
   while (g* gp = list.pop_front()) ready(self, gp);
 }
@@ -208,20 +219,30 @@ struct watched_commit {
   void* arg;
 };
 
-// On the other side of the switch. Until the commit gives back the lock of what it waits on, nobody can ready gp.
+// On the other side of the switch. gp is waiting and its status locked: so it stays, and its frame with it, until it has been
+// looked at; whoever takes it meanwhile waits for the lock.
 void commit_watched(m*, g* gp, void* what) {
-  const watched_commit to = *static_cast<watched_commit*>(what);
+  const auto& to = *static_cast<watched_commit*>(what);
   gp->m = nullptr;
-  gp->status.set(status::running, status::waiting);
+  gp->status.park_locked();
   noise(noise_at::parked);
   store_load_barrier();  // order: cancel.scope
   const bool late = must_unwind(gp);
   to.commit(to.arg);  // order: park.commit
-  if (late) [[unlikely]]
-    take_if_cancelled(getg(), gp);
+  glist others;
+  const bool mine = late && gp->waiting->cancellable && may_be_unwound(gp) &&
+                    take_locked(gp, wait_result::cancelled, others);
+  gp->status.unlock_waiting();
+  if (!late) [[likely]]
+    return;
+  g* self = getg();
+  if (mine) ready(self, gp);
+  ready_all(self, others);
 }
 
-void park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
+}  // namespace
+
+void caller::park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
   m* mp = gp->m;
   gp->reason = why;
   gp->since = static_cast<std::uint32_t>(the_process.coarse_now.load(relaxed));
@@ -233,7 +254,16 @@ void park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
   leave_to_next(mp, gp);
 }
 
-void wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why) {
+void caller::wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
+  if (gp->is_thread()) {
+    wait_as_thread(commit, arg, gp, why);
+  } else {
+    park_watched(commit, arg, gp, why);
+  }
+}
+
+// One with a deadline is its own taker.
+void caller::wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why, std::int64_t deadline) {
   proxy->reason = why;
   // Exact: it is about to make a system call, and nobody may have refreshed the coarse clock in its process.
   proxy->since = coarse_ticks(os::now());
@@ -243,19 +273,18 @@ void wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why)
   constexpr auto waiting = static_cast<std::uint32_t>(status::waiting);
   // order: status.park
   for (std::uint32_t v; ((v = proxy->status.futex()->load(acquire)) & ~status_scan) == waiting;) {
-    os::futex_wait(proxy->status.futex(), v);
+    std::int64_t left = -1;
+    if (deadline != no_timer) {
+      left = deadline - os::now();
+      if (left <= 0) {
+        take_waiter(nullptr, proxy, proxy->goid, proxy->wait_seq, wait_result::timed_out);
+        deadline = no_timer;  // taken by this, or by somebody who is about to say so
+        continue;
+      }
+    }
+    os::futex_wait(proxy->status.futex(), v, left);
   }
   proxy->status.set(status::runnable, status::running);
-}
-
-}  // namespace
-
-void caller::wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
-  if (gp->is_thread()) {
-    wait_as_thread(commit, arg, gp, why);
-  } else {
-    park_watched(commit, arg, gp, why);
-  }
 }
 
 bool take_locked(g* gp, wait_result why, glist& others) {
@@ -299,7 +328,7 @@ void unqueue(g* gp) {
   }
 }
 
-bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
+bool take_waiter_into(g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why, glist& awake) {
   // Locked, gp stays waiting: its sudog, its frame and the object it waits on stay alive, also when somebody
   // else has taken the sudog already and only waits for the lock to ready gp.
   if (!gp->status.lock_waiting()) return false;
@@ -310,8 +339,15 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
   glist others;
   const bool mine = take_locked(gp, why, others);
   gp->status.unlock_waiting();
-  if (mine) ready(self, gp);
-  ready_all(self, others);
+  if (mine) awake.push_back(gp);
+  while (g* other = others.pop_front()) awake.push_back(other);
+  return mine;
+}
+
+bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why) {
+  glist awake;
+  const bool mine = take_waiter_into(gp, goid, wait_seq, why, awake);
+  ready_all(self, awake);
   return mine;
 }
 

@@ -23,6 +23,7 @@
 #include "sched/cancel.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/timers.hpp"
 
 namespace weft::rt {
 
@@ -53,6 +54,9 @@ void ready(g* self, g* gp);
 // What users call as weft::yield, for callers inside the runtime.
 void yield_inside(g* gp);
 
+// By the holder of a P that is about to run what it readies: another thread is woken by the caller, if it is needed.
+void ready_quietly(g* self, g* gp);
+
 // All of a list, in its order; empties it.
 void ready_all(g* self, glist& list);
 
@@ -63,8 +67,8 @@ void proxy_put(g* gp);
 // Whoever calls a blocking primitive: the goroutine, inside the runtime for this scope, or the thread.
 class caller {
  public:
-  caller() : self_(getg()) {
-    if (self_ != nullptr) door_in(self_);
+  explicit caller(op what = op::none) : self_(getg()) {
+    if (self_ != nullptr) door_in(self_, what);
   }
   ~caller() {
     if (self_ != nullptr) {
@@ -113,15 +117,65 @@ class caller {
     }
     gp->waiting = nullptr;
   }
+  // The same until `deadline` at most: then the wait ends with wait_result::timed_out, if nobody else has ended it.
+  // What Commit reads of the waiter's frame, it must read with a lock held that whoever takes w needs.
+  template <void (*Commit)(void*)>
+  void wait_until(rt::waiter& w, void* arg, wait_reason why, bool cancellable, std::int64_t deadline) {
+    if (deadline == no_timer) return wait<Commit>(w, arg, why, cancellable);
+    g* gp = w.gp;
+    w.cancellable = cancellable;
+    gp->waiting = &w;
+    ++gp->wait_seq;
+    if (self_ != nullptr) {
+      timed_park t;
+      t.t.arg = gp;
+      t.t.seq = gp->goid;
+      t.t.wait_seq = gp->wait_seq;
+      t.deadline = deadline;
+      t.arg = arg;
+      if (proxy_ == nullptr) {
+        gopark<arm_and<Commit>>(gp, &t, why);
+      } else {
+        park_watched(arm_and<Commit>, &t, gp, why);
+      }
+      disarm(&t.t);
+    } else {
+      wait_as_thread(Commit, arg, gp, why, deadline);
+    }
+    gp->waiting = nullptr;
+  }
   // In bucket b.
   void wait(sema_bucket& b, sudog& sg, wait_reason why, bool cancellable = false) {
     wait<unlock_bucket>(sg, &b, why, cancellable);
   }
+  void wait_until(sema_bucket& b, sudog& sg, wait_reason why, bool cancellable, std::int64_t deadline) {
+    wait_until<unlock_bucket>(sg, &b, why, cancellable, deadline);
+  }
+  // Now, by the clock that the caller's deadlines are of.
+  std::int64_t now() const { return now_for(self_); }
 
  private:
   static void unlock_bucket(void* b) { static_cast<sema_bucket*>(b)->lock.unlock(); }
-  // A thread waits; or a goroutine that looks at its context once more when it is waiting.
-  static void wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why);
+  // What a wait with a deadline has in its frame.
+  struct timed_park {
+    timer t;
+    std::int64_t deadline;
+    void* arg;
+  };
+  // Before the commit gives back what the waiter is queued under. Once armed, the timer may be fired on another thread at
+  // once; who fires then needs the lock that Commit still holds, or, if there is none, the frame may be gone.
+  template <void (*Commit)(void*)>
+  static void arm_and(void* p) {
+    auto* t = static_cast<timed_park*>(p);
+    void* arg = t->arg;
+    arm_wait(static_cast<g*>(t->t.arg), &t->t, t->deadline);
+    Commit(arg);
+  }
+  static void wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why,
+                             std::int64_t deadline = no_timer);
+  // A goroutine that looks at its context once more when it is waiting.
+  static void park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why);
+  static void wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why);  // one of the two
   // Something may have cancelled the goroutine: whether it is to unwind now.
   bool look();
 
@@ -138,6 +192,9 @@ bool take_locked(g* gp, wait_result why, glist& ready);
 // goid and wait_seq were read, if it still is; the waiter returns with `why`. True: it was taken.
 // Any thread; not while holding a lock.
 bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why);
+
+// The same, but gp, and whoever can go on because of that, are the caller's to ready.
+bool take_waiter_into(g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why, glist& awake);
 
 // Takes whatever gp waits in off its queues; it will not run again. Of the objects themselves only channels are touched,
 // and those whose queues it is in exist. On an exploration's one thread.

@@ -37,7 +37,10 @@ void wakep(sched_t* rt);  // after work was submitted
 void resetspinning(m* mp);
 void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
 void handoffp(p* pp, bool last_looks = true);    // the holder cannot run goroutines any more
-void stopm(m* mp);                               // sleeps until somebody gives this M a P
+// Sleeps until somebody gives this M a P. True: it has one because timers are due.
+bool stopm(m* mp);
+m* midleget(sched_t* rt);                        // under sched.lock: an idle M, off the list, or null
+void midle_remove(sched_t* rt, m* mp);           // under sched.lock: this one, which is on it
 void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is bound to
 bool start_bound(sched_t* rt, g* gp);            // gp goes on with an idle P, if there is one
 void stoplockedm(m* mp);                         // sleeps until mp's locked goroutine can go on, with a P

@@ -2,7 +2,9 @@
 // do not queue up behind one victim; only the last pass may take runnext, and only after a pause, because a
 // running victim is about to run it itself and in its own cache.
 #include "os/sys.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
+#include "sched/timers.hpp"
 
 namespace weft::rt {
 namespace {
@@ -42,6 +44,14 @@ g* steal_work(m* mp) {
   sched_t* rt = mp->rt;
   const std::uint32_t n = procs(rt);
   if (n == 1) return nullptr;
+  // The clock is read once, and not at all while no other P has timers.
+  std::int64_t at_now = 0;
+  const auto due = [&](const p* victim) {
+    const std::int64_t first = victim->timers->min_when();
+    if (first == no_timer) return false;
+    if (at_now == 0) at_now = os::now();
+    return first <= at_now;
+  };
   for (std::uint32_t pass = 0; pass < sizes::steal_passes; ++pass) {
     const bool last = pass == sizes::steal_passes - 1;
     std::uint32_t at = mp->choose(site::steal_start, n);
@@ -50,7 +60,10 @@ g* steal_work(m* mp) {
     for (std::uint32_t i = 0; i < n; ++i, at = (at + step) % n) {
       p* victim = &rt->allp[at];
       if (victim == mp->p) continue;
-      // (The victim's timers run here in the last pass.)
+      if (last && due(victim) && fire_due(mp, *victim->timers, at_now) != 0 && !mp->p->q.empty()) {
+        bool inherit = false;
+        if (g* gp = runqget(mp->p, inherit)) return gp;
+      }
       if (victim->status.get() == p_status::idle && victim->q.empty()) continue;
       if (g* gp = steal_from(mp->p, victim, last)) return gp;
     }

@@ -11,6 +11,7 @@
 #include "sched/enter.hpp"
 #include "sched/revoke.hpp"
 #include "sched/sched.hpp"
+#include "sched/timers.hpp"
 
 namespace weft::rt {
 namespace {
@@ -61,9 +62,12 @@ void revoke_round(sched_t* rt) {
 }
 
 void make_p(sched_t* rt, std::uint32_t i) {
+  p_timers* heap = timers_get();
+  if (heap == nullptr) fatal("out of memory: no timers for another P");
   p* pp = ::new (static_cast<void*>(&rt->allp[i])) p;
   pp->id = i;
   pp->rt = rt;
+  pp->timers = heap;
   pp->status.set(p_status::idle, p_status::stopped);
 }
 
@@ -186,6 +190,7 @@ void procresize(sched_t* rt, std::uint32_t n) {
   if (n > rt->nallp.load(relaxed)) rt->nallp.store(n, release);
   for (std::uint32_t i = n; i < old; ++i) {
     drain_to_global(rt, &rt->allp[i]);
+    rt->allp[i].timers->move_to(*rt->allp[0].timers);  // start_world sees to it that somebody watches (FAULTS 14)
     rt->allp[i].status.set(p_status::stopped, p_status::dead);
   }
   rt->nprocs.store(n, release);  // order: stop.procs
@@ -232,6 +237,7 @@ void start_world(sched_t* rt, m* self) {
   // For whoever found no idle P, and for the second goroutine of a queue: the spinner that its submitter relied on has been
   // stopped.
   if (work) wakep(rt);
+  keep_watch(rt);
   rt->world_lock.unlock();
 }
 

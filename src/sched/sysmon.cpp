@@ -20,6 +20,7 @@
 #include "sched/deadlock.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
+#include "sched/timers.hpp"
 
 namespace weft::rt {
 namespace {
@@ -147,6 +148,7 @@ class watch {
       until(now_ + round_ns);
     }
     if (!idle) {
+      end_late_slices();
       idle_rounds_ = 0;
       deadlock_due_ = 0;
       deadlock_pause_ = round_ns;
@@ -161,12 +163,22 @@ class watch {
     return true;
   }
 
+  // Goroutines that ready each other run in one slice, and timers are looked at when one begins.
+  void end_late_slices() {
+    for (std::uint32_t i = 0; i < procs(rt_); ++i) {
+      p& pp = rt_->allp[i];
+      if (pp.timers->min_when() <= now_) pp.slice_over.store(true, relaxed);
+    }
+  }
+
   // Somebody outside may end without having woken anybody, and nobody tells us: looked at again, ever more seldom, after
   // 10 ms, 100 ms, 1 s, 10 s, then each minute.
   void look_whether_for_ever() {
     if (now_ >= deadlock_due_) {
       switch (look_for_deadlock()) {
         case outlook::never: report_deadlock();
+        // Its Ps are busy when the timer has come, and idle again after that: then is time to look.
+        case outlook::sleeps: deadlock_due_ = never; break;
         // An M may be on its way to sleep; one in a blocking call tells us when it is back.
         case outlook::runs:
         case outlook::outside:

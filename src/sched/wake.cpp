@@ -1,5 +1,7 @@
 // wake: Ms and Ps come together and part. One place decides that a thread is worth waking (wakep), one starts
 // it (startm), one lets it sleep (stopm). The reasoning about who may sleep stands in sched/spinning.hpp.
+#include <algorithm>
+
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "base/print.hpp"
@@ -7,6 +9,7 @@
 #include "sched/dispatch.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
+#include "sched/timers.hpp"
 #include "sched/world.hpp"
 
 namespace weft::rt {
@@ -19,15 +22,13 @@ bool no_thread_now(sched_t* rt) {
   return rt->midle == nullptr && rt->no_thread_until != 0 && os::now() < rt->no_thread_until;
 }
 
-// Under sched.lock. An idle M, off the list, or null.
-m* midleget(sched_t* rt) {
-  if (rt->midle == nullptr) return nullptr;
-  m** link = &rt->midle;
-  for (std::uint32_t k = settled_here(site::idle_m, rt->nmidle); k != 0; --k) link = &(*link)->schedlink;
+// Under sched.lock: off the idle list, where it is.
+m* unlist(sched_t* rt, m** link) {
   m* mp = *link;
   *link = mp->schedlink;
   --rt->nmidle;
   mp->set_listed(false);
+  stand_down(rt, mp);
   return mp;
 }
 
@@ -107,6 +108,21 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
 }
 
 }  // namespace
+
+// The one that watches is taken last: another would have to watch in its place.
+m* midleget(sched_t* rt) {
+  if (rt->midle == nullptr) return nullptr;
+  m** link = &rt->midle;
+  for (std::uint32_t k = settled_here(site::idle_m, rt->nmidle); k != 0; --k) link = &(*link)->schedlink;
+  if (*link == rt->watch && rt->nmidle > 1) link = (*link)->schedlink != nullptr ? &(*link)->schedlink : &rt->midle;
+  return unlist(rt, link);
+}
+
+void midle_remove(sched_t* rt, m* mp) {
+  m** link = &rt->midle;
+  while (*link != mp) link = &(*link)->schedlink;
+  unlist(rt, link);
+}
 
 // Each of those there are waits for its locked goroutine; a runtime to embed may have none yet.
 bool nobody_to_run(const sched_t* rt) {
@@ -301,9 +317,10 @@ void handoffp(p* pp, bool last_looks) {
     startm(rt, pp, true);
     return;
   }
-  // (The last running P goes on when nobody polls the network; its timers wake the poller.)
+  // (The last running P goes on when nobody polls the network.)
   pidleput(rt, pp);
   rt->lock.unlock();
+  keep_watch(rt);
 }
 
 // Sleeps until somebody gives this M a P, or the runtime ends. An M that nobody has needed for long ends, but for m0,
@@ -318,11 +335,7 @@ static bool rest(m* mp) {
   {
     mutex_guard guard(rt->lock);
     if (mp->listed) {
-      m** link = &rt->midle;
-      while (*link != mp) link = &(*link)->schedlink;
-      *link = mp->schedlink;
-      --rt->nmidle;
-      mp->set_listed(false);
+      midle_remove(rt, mp);
       mp->exiting = true;
       return false;
     }
@@ -332,34 +345,91 @@ static bool rest(m* mp) {
   return true;
 }
 
-void stopm(m* mp) {
+// Under sched.lock, with mp about to be listed as idle: the time until which it is the one to sleep, or never.
+static std::int64_t begin_watch(sched_t* rt, m* mp) {
+  if (rt->watch != nullptr || rt->npidle.load(relaxed) == 0) return no_timer;
+  store_load_barrier();  // order: timers.watch
+  std::int64_t until = next_timer(rt);
+  if (until == no_timer) return no_timer;
+  rt->watch = mp;
+  rt->watch_until.store(until, relaxed);
+  noise(noise_at::watch_says);
+  store_load_barrier();  // order: timers.watch
+  until = std::min(until, next_timer(rt));
+  rt->watch_until.store(until, relaxed);
+  return until;
+}
+
+// As rest, for the one that watches. True: its time has come, and it is still idle; it has a P then, if one is idle, and is
+// off the list, or knows of a later time and is not.
+static bool rest_until(m* mp, std::int64_t until) {
+  sched_t* rt = mp->rt;
+  for (;;) {
+    const std::int64_t left = until - os::now();
+    if (left > 0 && mp->park.sleep_for(left)) return false;
+    {
+      mutex_guard guard(rt->lock);
+      if (mp->listed) {
+        // Somebody else may have fired them.
+        until = next_timer(rt);
+        if (until > os::now() && until != no_timer) {
+          rt->watch_until.store(until, relaxed);
+          store_load_barrier();  // order: timers.watch
+          until = std::min(until, next_timer(rt));
+          rt->watch_until.store(until, relaxed);
+          continue;
+        }
+        midle_remove(rt, mp);
+        if (p* pp = pidleget(rt)) acquirep(mp, pp);
+        return true;
+      }
+    }
+    // Somebody has just taken it off the list, and is about to wake it.
+    mp->park.sleep();
+    return false;
+  }
+}
+
+bool stopm(m* mp) {
   sched_t* rt = mp->rt;
   if (mp->p != nullptr || mp->spinning) fatal("sched: stopm with a P, or spinning");
-  {
-    mutex_guard guard(rt->lock);
-    if ((rt->attention.load(relaxed) & attention_done) != 0) return;
-    // A P may have been laid down with work in the global queue, or beside work in a ring, for want of an M (no_thread_for,
-    // wakep): here is one.
-    const bool wanted = !rt->runq.empty() || rt->needspinning.load(relaxed) != 0;
-    if (p* pp = wanted ? pidleget(rt) : nullptr) {
-      acquirep(mp, pp);
-      return;
+  for (;;) {
+    std::int64_t until = no_timer;
+    {
+      mutex_guard guard(rt->lock);
+      if ((rt->attention.load(relaxed) & attention_done) != 0) return false;
+      // A P may have been laid down with work in the global queue, or beside work in a ring, for want of an M
+      // (no_thread_for, wakep): here is one.
+      const bool wanted = !rt->runq.empty() || rt->needspinning.load(relaxed) != 0;
+      if (p* pp = wanted ? pidleget(rt) : nullptr) {
+        acquirep(mp, pp);
+        return false;
+      }
+      until = begin_watch(rt, mp);
+      mp->schedlink = rt->midle;
+      rt->midle = mp;
+      ++rt->nmidle;
+      mp->set_listed(true);
+      if constexpr (checked) world::check_at_rest(rt);
     }
-    mp->schedlink = rt->midle;
-    rt->midle = mp;
-    ++rt->nmidle;
-    mp->set_listed(true);
-    if constexpr (checked) world::check_at_rest(rt);
-  }
-  mp->blocked = true;
-  noise(noise_at::m_listed);
-  if (!rest(mp)) return;
-  refresh_coarse_now();  // sysmon may have slept as long as this M: waits that begin now began now
-  mp->park.clear();
-  mp->blocked = false;
-  if (p* pp = mp->nextp) {
-    mp->nextp = nullptr;
-    acquirep(mp, pp);
+    mp->blocked = true;
+    noise(noise_at::m_listed);
+    const bool came = until != no_timer && rest_until(mp, until);
+    if (until == no_timer && !rest(mp)) return false;
+    refresh_coarse_now();  // sysmon may have slept as long as this M: waits that begin now began now
+    mp->park.clear();
+    mp->blocked = false;
+    if (came) {
+      if (mp->p != nullptr) return true;
+      continue;  // no P is idle: each looks after its own timers
+    }
+    if (p* pp = mp->nextp) {
+      mp->nextp = nullptr;
+      acquirep(mp, pp);
+      if (until != no_timer) keep_watch(rt);  // another is to watch in its place
+      return false;
+    }
+    // Woken to look at the timers, or at the end.
   }
 }
 

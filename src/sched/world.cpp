@@ -1,11 +1,13 @@
 #include "sched/world.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.hpp"
 #include "base/print.hpp"
 #include "model/process.hpp"
 #include "sched/sched.hpp"
+#include "sched/timers.hpp"
 
 namespace weft::rt::world {
 namespace {
@@ -22,7 +24,7 @@ class inspector {
   const char* run() {
     for (const step s :
          {&inspector::ms, &inspector::idle_ps, &inspector::ps, &inspector::queues, &inspector::dead_gs,
-          &inspector::stacks, &inspector::waiters, &inspector::locks, &inspector::sums, &inspector::dance}) {
+          &inspector::stacks, &inspector::timers, &inspector::waiters, &inspector::locks, &inspector::sums, &inspector::dance}) {
       if (const char* broken = (this->*s)()) return broken;
     }
     return nullptr;
@@ -209,6 +211,30 @@ class inspector {
         stacks_ += n;
       }
     }
+    return nullptr;
+  }
+
+  // ---- timers: each heap in order, and somebody sleeps until the first of all
+  const char* timers() {
+    std::int64_t first = no_timer;
+    for (std::uint32_t i = 0; i < rt_->nallp.load(relaxed); ++i) {
+      p_timers& heap = *rt_->allp[i].timers;
+      if (const char* bad = heap.broken()) {
+        line text;
+        text.text("timers of P: ").text(bad).text(": P");
+        return wrong(text.c_str(), i);
+      }
+      if (i >= procs(rt_) && heap.min_when() != no_timer) return wrong("dead and with timers: P", i);
+      first = std::min(first, heap.min_when());
+    }
+    const m* watch = rt_->watch;
+    if ((watch != nullptr) != (rt_->watch_until.load(relaxed) != 0)) return wrong("watched by half: timers of P", 0);
+    if (watch != nullptr && !watch->listed) return wrong("watches, and is not idle: M", watch->id);
+    if (ended_ || rt_->pidle == nullptr || rt_->nmidle != rt_->nm) return nullptr;
+    // All Ms are idle: whoever watches does so until the first timer at the latest, if nobody is on his way to tell it.
+    if (first != no_timer && watch != nullptr && alone_ && rt_->watch_until.load(relaxed) > first)
+      return wrong("sleeps past a timer: M", watch->id);
+    if (first != no_timer && watch == nullptr && alone_) return wrong("a timer that nobody watches: runtime", 0);
     return nullptr;
   }
 

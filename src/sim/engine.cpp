@@ -195,14 +195,11 @@ engine::engine() : exploration{}, rt_(this) {
     if (what == op::unlock) me.holders_.erase(number);
   };
   next = [](exploration* e, m*) { return self_of(e).on_next(); };
-  sleep = [](exploration* e, g* gp, std::int64_t until) {
+  sleeps = [](exploration* e, g* gp, std::int64_t ns) {
     engine& me = self_of(e);
-    if (me.orders_.record) {
-      event& last = me.result_.events[me.of(gp).last_event];
-      if (last.what == op::sleep) last.lasts = until - me.now;
-    }
-    me.sleepers_.push_back({until, gp});
-    gopark<nothing>(gp, nullptr, wait_reason::sleep);
+    if (!me.orders_.record) return;
+    event& last = me.result_.events[me.of(gp).last_event];
+    if (last.what == op::sleep) last.lasts = later(me.now, ns) - me.now;
   };
   choose = [](exploration* e, g* gp, std::uint32_t n) { return self_of(e).choose_case(gp, n); };
   uncaught = [](exploration* e, g* gp) {
@@ -227,7 +224,6 @@ void engine::begin(const orders& o) {
   result_.hash = 0x5bd1e995;
   actors_.clear();
   runnable_.clear();
-  sleepers_.clear();
   settlers_.clear();
   bugs_.clear();
   holders_.clear();
@@ -272,6 +268,7 @@ result engine::run(const orders& o, v0::detail::program p) {
 
 // On the plain thread, after the last step.
 void engine::finish() {
+  drop_timers(timers());
   if (result_.failed) {
     drain();
     if (orders_.record) {
@@ -326,26 +323,41 @@ void engine::enqueue(g* gp) {
   runnable_.push_back(static_cast<std::uint32_t>(gp->goid - 1));
 }
 
-// Nobody can go on, or those who can only yield: the clock goes to the next sleeper's time, and all of that time wake.
+p_timers& engine::timers() const { return *rt_.the_m()->p->timers; }
+
+// Nobody can go on, or those who can only yield: the clock goes to the next timer's time, and all of that time are fired,
+// in the order in which they were armed.
 void engine::pass_time() {
   begin_stretch();
-  if (sleepers_.empty()) {
+  if (timers().min_when() == no_timer) {
     now += idle_step_ns;
     return;
   }
-  now = std::min_element(sleepers_.begin(), sleepers_.end(), [](const sleeper& a, const sleeper& b) {
-          return a.until < b.until;
-        })->until;
-  std::size_t kept = 0;
-  for (const sleeper& s : sleepers_) {
-    if (s.until > now) {
-      sleepers_[kept++] = s;
-    } else {
-      s.gp->status.wake();
-      enqueue(s.gp);
-    }
+  now = std::max(now, timers().min_when());
+  due_.clear();
+  while (timers().min_when() <= now) {
+    due_timer first{};
+    timers().pop_due(now, 1, [&](const timer* t, std::int64_t when) {
+      first = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
+    });
+    due_.push_back(first);
   }
-  sleepers_.resize(kept);
+  std::sort(due_.begin(), due_.end(), [](const due_timer& a, const due_timer& b) { return a.order < b.order; });
+  for (const due_timer& d : due_) fire(d);
+}
+
+void engine::fire(const due_timer& due) {
+  if (due.ops != nullptr) {
+    due.ops->fire(&rt_.the_m()->g0, due.arg, due.seq, due.when);
+    drain();
+    return;
+  }
+  glist awake;
+  take_waiter_into(static_cast<g*>(due.arg), due.seq, due.wait_seq, wait_result::timed_out, awake);
+  while (g* gp = awake.pop_front()) {
+    gp->status.wake();
+    enqueue(gp);
+  }
 }
 
 // ---- the points
@@ -427,8 +439,13 @@ g* engine::on_next() {
         enqueue(gp);
       }
       settlers_.clear();
-    } else if (!sleepers_.empty()) {
+    } else if (timers().min_when() != no_timer && !(main_returned_ && rt_.alive() == 0)) {
       pass_time();
+      // Functions that are called again and again, and wake nobody, are an endless run.
+      if (runnable_.empty() && ++result_.steps > orders_.max_steps) {
+        set_failure(0, failure_kind::endless, {});
+        return nullptr;
+      }
     } else {
       if (rt_.alive() == 0) {
         if (!main_returned_) {
@@ -637,10 +654,13 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
     if (!runnable_.empty() && now <= deadline) continue;
     if (holds(pred)) return;
     if (now >= deadline) fail(gp, failure_kind::eventually, std::string(what));
-    enter_and_park inside(gp);
-    std::int64_t until = deadline;
-    for (const sleeper& s : sleepers_) until = std::min(until, s.until);
-    sleep(this, gp, until);
+    caller me;
+    rt::waiter w;
+    w.gp = gp;
+    w.addr = nullptr;
+    w.kind = wait_kind::nowhere;
+    w.queued = true;
+    me.wait_until<nothing>(w, nullptr, wait_reason::sleep, false, std::min(deadline, timers().min_when()));
   }
 }
 

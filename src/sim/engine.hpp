@@ -24,6 +24,7 @@
 #include "explore/strategy.hpp"
 #include "observe/traceback.hpp"
 #include "sched/exploration.hpp"
+#include "model/timer.hpp"
 #include "sim/choices.hpp"
 #include "weft/sim.hpp"
 
@@ -142,10 +143,6 @@ class engine : public exploration {
     std::uint32_t parent = 0;
     std::uint32_t nth[ops] = {};
   };
-  struct sleeper {
-    std::int64_t until;
-    g* gp;
-  };
   struct watched {
     std::uint32_t owner;
     void* pred;
@@ -187,6 +184,8 @@ class engine : public exploration {
   void take_step(std::uint32_t chosen, bool switched);
   void drain();
   void pass_time();
+  void fire(const due_timer& due);
+  p_timers& timers() const;
   void switch_from(g* gp, g* to);
   g* take_out(std::uint32_t position);
   void enqueue(g* gp);
@@ -209,7 +208,7 @@ class engine : public exploration {
   std::vector<std::uint32_t> runnable_;
   std::vector<explore::candidate> candidates_;
   std::vector<std::uint32_t> positions_;  // of the candidates, in runnable_
-  std::vector<sleeper> sleepers_;
+  std::vector<due_timer> due_;
   std::vector<g*> settlers_;
   std::vector<watched> watches_;
   std::vector<std::pair<std::string, std::uint32_t>> bugs_;  // calls of buggify by name

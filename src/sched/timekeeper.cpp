@@ -1,0 +1,53 @@
+// timekeeper: a thread that fires the timers of those who are in no runtime: a plain thread has no P whose timers
+// somebody would look at. Started by the first of them; it sleeps until the next timer, and without limit when there is none.
+//
+// Who    any plain thread arms and disarms; the keeper alone fires, with no g.
+// Order  bell.ring (lock/doorbell.hpp)   arm: the heap's first time, then the ring / the keeper: the count, then the heap
+// Why    for the life of the process: to end it when it has nothing to do would take a protocol, to save one thread that
+//        sleeps. The look for a deadlock counts it.
+// Checked by test/unit/sched/callback_timer_test.cpp.
+#include "model/process.hpp"
+#include "os/sys.hpp"
+#include "sched/callback_timer.hpp"
+
+namespace weft::rt {
+namespace {
+
+void keep_time(void*) {
+  p_timers& heap = the_process.outside_timers;
+  for (;;) {
+    const std::uint32_t seen = the_process.outside_bell.read();
+    const std::int64_t first = heap.min_when();
+    const std::int64_t now = os::now();
+    if (first > now) {
+      the_process.outside_bell.wait(seen, first == no_timer ? -1 : first - now);
+      continue;
+    }
+    due_timer due{};
+    const auto copy = [&](const timer* t, std::int64_t when) {
+      due = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
+    };
+    if (heap.pop_due(now, 1, copy) != 0) due.ops->fire(nullptr, due.arg, due.seq, due.when);
+  }
+}
+
+int serve() {
+  mutex_guard guard(the_process.outside_lock);
+  if (the_process.outside_served.load(relaxed)) return 0;
+  os::thread keeper;
+  const int err = os::thread_start(&keeper, keep_time, nullptr);
+  if (err == 0) the_process.outside_served.store(true, release);
+  return err;
+}
+
+}  // namespace
+
+int arm_outside(timer* t, std::int64_t when) {
+  if (!the_process.outside_served.load(acquire)) {
+    if (const int err = serve()) return err;
+  }
+  if (the_process.outside_timers.insert(t, when)) the_process.outside_bell.ring();
+  return 0;
+}
+
+}  // namespace weft::rt
