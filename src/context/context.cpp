@@ -27,13 +27,16 @@
 // Checked by test/model/context_model.cpp, test/conformance/context_test.cpp, test/unit/context.
 #include "weft/context.hpp"
 
+#include <climits>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "chan/close.hpp"
 #include "context/canceler.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
+#include "sched/callback_timer.hpp"
 #include "sched/cancel.hpp"
 #include "sched/enter.hpp"
 #include "sched/exploration.hpp"
@@ -54,6 +57,9 @@ using v0::detail::context_ops;
 constexpr int no_error = 0;
 constexpr int canceled = static_cast<int>(v0::context_errc::canceled);
 
+constexpr int exceeded = static_cast<int>(v0::context_errc::deadline_exceeded);
+
+constexpr std::int64_t retry_ns = 1'000'000;
 constexpr std::uint32_t children_at_once = 64;
 constexpr std::uint64_t one_settles = std::uint64_t{1} << 32;  // a wait_group's word (src/sync/wait_group.cpp): a count of one
 
@@ -69,6 +75,7 @@ static_assert(sizeof(child) <= sizeof after_func_node::link);
 child* link_of(after_func_node* f) { return std::launder(reinterpret_cast<child*>(f->link)); }
 
 struct from_token;
+struct deadline;
 
 struct canceler : context_node, child {
   scope s;
@@ -77,9 +84,13 @@ struct canceler : context_node, child {
   hchan* done = nullptr;   // a share; written with the lock, read without
   std::stop_source* stop = nullptr;
   from_token* from = nullptr;
+  deadline* timer = nullptr;  // a share; set with the lock, before it is not open
+  bool has_deadline = false;
+  std::int64_t at = 0;             // with has_deadline
+  std::exception_ptr at_deadline;  // the cause then
   int err = no_error;
   bool cause_above = false;  // the cause is that of `up`
-  bool owned = false;        // token: the list that it is in has the last share
+  bool owned = false;        // token: the list that it is in, or its timer, has the last share
   bool taken_over = false;   // token: whoever lets the last share go has been overtaken, and leaves this alone
   bool theirs = false;       // of a walk: somebody else cancels it
   std::exception_ptr cause;
@@ -130,6 +141,14 @@ void unlink(canceler* up, child* c) {
   c->linked = false;
 }
 
+child* take_first(canceler* up) {
+  inside here;
+  mutex_guard guard(up->s.lock);
+  child* c = up->list;
+  if (c != nullptr) unlink(up, c);
+  return c;
+}
+
 // ---- how one goes
 
 struct from_token {
@@ -140,22 +159,65 @@ struct from_token {
   std::stop_callback<fire> callback;
 };
 
+// deadline: what joins a canceler and its timer, each of which may end first.
+//
+// Who    `n`: under `lock`, which comes before the lock of n's `up`. Null once n is cancelled or gone.
+// State  two shares: the canceler's, until it is told or destroyed; the timer's, until it has called or was stopped.
+// Why    a timer that had a share of the canceler would keep what everybody has forgotten until its time.
+struct deadline {
+  static void fire(g* self, void* arg, std::uint64_t, std::int64_t when);
+  static void drop_timer(void* arg, std::uint64_t) { drop(static_cast<deadline*>(arg)); }
+  static constexpr timer_ops ops{fire, drop_timer};
+
+  static void drop(deadline* d) {
+    if (d->refs.fetch_sub(1, acq_rel) == 1) delete d;
+  }
+
+  explicit deadline(canceler* of) : n(of) {}
+
+  callback_timer timer{&ops, this};
+  mutex lock;
+  canceler* n;
+  atomic<std::uint32_t> refs{2};
+};
+
+// The canceler's side: from here on its timer does nothing to it. Inside the door, or on a plain thread.
+void cut(canceler* n) {
+  deadline* d = n->timer;
+  if (d == nullptr) return;
+  n->timer = nullptr;
+  {
+    mutex_guard guard(d->lock);
+    d->n = nullptr;
+  }
+  if (d->timer.stop()) deadline::drop(d);
+  deadline::drop(d);
+}
+
 // Nobody has a share, and no list has it. All that is left in its own list is that list's alone.
 void destroy(canceler* first) {
+  {
+    inside here;
+    cut(first);
+  }
   child* todo = first;
   todo->next = nullptr;
   while (todo != nullptr) {
     auto* n = static_cast<canceler*>(todo);
     todo = todo->next;
     delete n->from;  // waits for it, if it runs elsewhere
-    while (child* c = n->list) {
-      n->list = c->next;
+    // A timer of one below may be about to take it from here; once it is cut, it has not and will not.
+    while (child* c = take_first(n)) {
       if (c->func != nullptr) {
         v0::detail::after_func_drop(c->func);
-      } else {
-        c->next = todo;
-        todo = c;
+        continue;
       }
+      {
+        inside here;
+        cut(static_cast<canceler*>(c));
+      }
+      c->next = todo;
+      todo = c;
     }
     v0::detail::chan_drop(n->done);
     delete n->stop;
@@ -187,6 +249,15 @@ context_node* release(context_node* base) noexcept {
       }
       unlink(n->up, n);
     }
+  } else if (n->timer != nullptr && is_observed(n)) {
+    inside here;
+    mutex_guard guard(n->timer->lock);
+    if (n->timer->n != nullptr) {
+      n->owned = true;
+      context_node* parent = n->parent;
+      n->parent = nullptr;
+      return parent;
+    }
   }
   context_node* parent = n->parent;
   destroy(n);
@@ -205,6 +276,14 @@ constexpr context_ops apart_ops{[](context_node* n) noexcept {
                                 },
                                 canceler_ops.find};
 
+bool try_share(canceler* n) {
+  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
+  while (refs != 0) {
+    if (__atomic_compare_exchange_n(&n->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return true;
+  }
+  return false;
+}
+
 // A share of one that the list, whose lock is held, has led to.
 void take_share(canceler* n) {
   if (n->owned) {
@@ -212,10 +291,7 @@ void take_share(canceler* n) {
     n->refs = 1;
     return;
   }
-  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
-  while (refs != 0) {
-    if (__atomic_compare_exchange_n(&n->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
-  }
+  if (try_share(n)) return;
   // The last one has just gone, and whoever let it go is about to lock this list.
   __atomic_store_n(&n->refs, 1, __ATOMIC_RELAXED);  // order: context.share
   n->taken_over = true;
@@ -232,7 +308,7 @@ struct aftermath {
 // n's lock is held, and it is open. Whether there is more to it than the state.
 bool mark(canceler* n, int err) {
   n->err = err;
-  const bool more = n->done != nullptr || n->stop != nullptr || n->s.members != nullptr || n->list != nullptr;
+  const bool more = n->done != nullptr || n->timer != nullptr || n->stop != nullptr || n->s.members != nullptr || n->list != nullptr;
   if (more) n->settling = one_settles;
   n->s.state.store(more ? scope_state::closing : scope_state::done, release);  // order: context.done
   return more;
@@ -246,6 +322,10 @@ void close_done(canceler* n, glist& waiters) {
 
 // With no lock, outside the door. n is done.
 void tell(canceler* n, aftermath& later) {
+  {
+    inside here;
+    cut(n);
+  }
   cancel_members(&n->s);
   if (n->stop == nullptr) return;
   context_hold(n);
@@ -387,10 +467,7 @@ bool cancel(canceler* n, int err, std::exception_ptr cause) {
 
 void from_token::fire::operator()() const {
   // The share must be had: what calls this may not be the one that keeps n.
-  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
-  do {
-    if (refs == 0) return;  // it is being destroyed, and waits for us
-  } while (!__atomic_compare_exchange_n(&n->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+  if (!try_share(n)) return;  // it is being destroyed, and waits for us
   cancel(n, canceled, {});
   // If this is the last share, the callback is destroyed from within, which the standard allows on the thread that it was
   // called on; so a goroutine, which may be on another by now, leaves it to one that will wait for it.
@@ -398,7 +475,7 @@ void from_token::fire::operator()() const {
     context_drop(n);
     return;
   }
-  refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
+  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
   do {
     if (refs == 1) {
       canceler* last = n;
@@ -406,6 +483,61 @@ void from_token::fire::operator()() const {
       return;
     }
   } while (!__atomic_compare_exchange_n(&n->refs, &refs, refs - 1, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+}
+
+// Cancels n, whose share it has, in a goroutine of its own.
+struct end_of_time {
+  canceler* n;
+  void operator()() const {
+    cancel(n, exceeded, n->at_deadline);
+    context_drop(n);
+  }
+};
+
+// Nobody but the list, or the timer itself, may have n any more; then the share is that one's. Null: n is being destroyed.
+canceler* share_of(deadline* d) {
+  mutex_guard guard(d->lock);
+  canceler* n = std::exchange(d->n, nullptr);
+  if (n == nullptr) return nullptr;
+  if (n->up == nullptr) {
+    if (!n->owned) return try_share(n) ? n : nullptr;
+    n->owned = false;
+    n->refs = 1;
+    return n;
+  }
+  mutex_guard list(n->up->s.lock);
+  if (!n->owned) return try_share(n) ? n : nullptr;
+  unlink(n->up, n);
+  n->owned = false;
+  n->refs = 1;
+  return n;
+}
+
+// On an M's scheduler stack: no place for what a cancellation does, which may be the program's code.
+void deadline::fire(g* self, void* arg, std::uint64_t seq, std::int64_t when) {
+  auto* d = static_cast<deadline*>(arg);
+  if (self == nullptr) {
+    if (canceler* n = share_of(d)) end_of_time{n}();
+    drop(d);
+    return;
+  }
+  g* gp = gfget(self->m);
+  if (gp == nullptr) {
+    // No memory for a goroutine just now; a deadline may come late, but not never.
+    if (d->timer.start(self, when + retry_ns, seq) != 0) fatal("context: a timer in a runtime was refused");
+    return;
+  }
+  canceler* n = share_of(d);
+  drop(d);
+  if (n == nullptr) {
+    gfput(self->m->p, gp);
+    return;
+  }
+  using entry = v0::detail::entry_of<end_of_time, end_of_time>;
+  end_of_time body{n};
+  entry::ops.construct(gp->closure, &body);
+  gp->stack_class = self->rt->default_stack_class;
+  launch(self->m, gp, &entry::ops, self, nullptr);
 }
 
 // ---- making
@@ -417,6 +549,8 @@ void adopt(canceler* n, context_node* parent) {
   n->parent = context_hold(parent);
   n->up = canceler_of(parent);
   if (n->up == nullptr) return;
+  n->has_deadline = n->up->has_deadline;
+  n->at = n->up->at;
   inside here;
   mutex_guard guard(n->up->s.lock);
   if (is_open(n->up)) {  // order: context.tree
@@ -514,6 +648,47 @@ context_node* context_with_cancel(context_node* parent) {
   return n;
 }
 
+context_node* context_with_deadline(context_node* parent, std::int64_t at, std::exception_ptr why) {
+  rt::look(rt::op::derive, canceler_of(parent));
+  auto* n = new canceler;
+  rt::adopt(n, parent);
+  if (n->has_deadline && n->at <= at) return n;
+  n->has_deadline = true;
+  n->at = at;
+  n->at_deadline = static_cast<std::exception_ptr&&>(why);
+  if (at <= rt::now_for(rt::getg())) {
+    rt::cancel(n, rt::exceeded, n->at_deadline);
+    return n;
+  }
+  if (at == INT64_MAX) return n;
+  rt::deadline* d = nullptr;
+  try {
+    d = new rt::deadline(n);
+  } catch (...) {
+    context_drop(n);
+    throw;
+  }
+  int refused = 0;
+  {
+    rt::inside here;
+    rt::mutex_guard guard(n->s.lock);
+    // Its parent may have been cancelled by now.
+    if (rt::is_open(n)) {
+      refused = d->timer.start(here.self(), at);
+      if (refused == 0) {
+        n->timer = d;
+        return n;
+      }
+    }
+  }
+  delete d;
+  if (refused != 0) {
+    context_drop(n);
+    throw std::system_error(refused, std::generic_category(), "weft: no thread to wait for a context's deadline");
+  }
+  return n;
+}
+
 context_node* context_without_cancel(context_node* parent) {
   if (parent == nullptr) return nullptr;
   auto* n = new rt::apart_node;
@@ -579,6 +754,13 @@ std::exception_ptr context_cause(const context_node* base) {
   if (n == nullptr || rt::settled_state(n) == rt::scope_state::open) return nullptr;
   if (const canceler* by = rt::with_cause(n); by->cause != nullptr) return by->cause;
   return std::make_exception_ptr(std::system_error(make_error_code(static_cast<context_errc>(n->err))));
+}
+
+bool context_deadline(const context_node* base, std::int64_t* at) noexcept {
+  const canceler* n = canceler_of(base);
+  if (n == nullptr || !n->has_deadline) return false;
+  *at = n->at;
+  return true;
 }
 
 std::stop_token context_stop_token(context_node* base) {
