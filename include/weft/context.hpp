@@ -11,6 +11,7 @@
 #include <system_error>
 #include <type_traits>
 #include <typeinfo>
+#include <utility>
 
 #include "weft/chan.hpp"
 #include "weft/detail/context_node.hpp"
@@ -108,7 +109,7 @@ struct value_node : context_node {
   value_node(context_node* of, const A& k, V&& v) : key(k), value(std::in_place_type<std::decay_t<V>>, static_cast<V&&>(v)) {
     static constexpr context_ops the_ops{release, find};
     parent = context_hold(of);
-    canceler = of == nullptr ? nullptr : of->canceler;
+    nearest = of == nullptr ? nullptr : of->nearest;
     ops = &the_ops;
   }
   static context_node* release(context_node* n) noexcept {
@@ -160,7 +161,7 @@ class context {
   }
   ~context() { detail::context_drop(n_); }
 
-  static constexpr context background() noexcept { return {}; }
+  static context background() noexcept { return {}; }
   /// What the calling goroutine, or thread, runs under: the innermost weft::with; in a goroutine, outside of any, what it has
   /// inherited from its creator. O(1), does not block.
   static context current() noexcept { return context(detail::context_current()); }
@@ -249,7 +250,10 @@ class context {
   /// What after_func returns.
   class registration {
    public:
-    registration(registration&& other) noexcept : of_(static_cast<context&&>(other.of_)), f_(other.f_) { other.f_ = nullptr; }
+    registration(registration&& other) noexcept : of_(other.of_), f_(other.f_) {
+      other.of_ = nullptr;
+      other.f_ = nullptr;
+    }
     registration& operator=(registration&& other) noexcept {
       registration taken(static_cast<registration&&>(other));
       std::swap(of_, taken.of_);
@@ -259,16 +263,17 @@ class context {
     /// Forgets it: the function will be called all the same.
     ~registration() {
       if (f_ != nullptr) detail::after_func_drop(f_);
+      detail::context_drop(of_);
     }
     /// The function is not to be called. True: it will not be, because of this call; false: it has been started, or was
     /// stopped before. Does not wait for it.
-    bool stop() const { return f_ != nullptr && detail::context_stop(of_.n_, f_); }
+    bool stop() const { return f_ != nullptr && detail::context_stop(of_, f_); }
     bool operator()() const { return stop(); }
 
    private:
     friend class context;
-    registration(const context& of, detail::after_func_node* f) : of_(of), f_(f) {}
-    context of_;
+    registration(detail::context_node* of, detail::after_func_node* f) : of_(detail::context_hold(of)), f_(f) {}
+    detail::context_node* of_;
     detail::after_func_node* f_;
   };
 
@@ -282,7 +287,7 @@ class context {
     if constexpr (detail::can_be_nil<D> && !std::is_function_v<std::remove_reference_t<F>>) {
       if (f == nullptr) detail::throw_go_of_nil();
     }
-    registration r(ctx, new detail::after_func_of<D>(static_cast<F&&>(f)));
+    registration r(ctx.n_, new detail::after_func_of<D>(static_cast<F&&>(f)));
     detail::context_after_func(ctx.n_, r.f_);
     return r;
   }

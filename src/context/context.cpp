@@ -43,6 +43,7 @@
 #include "sched/extras.hpp"
 #include "sched/park.hpp"
 #include "weft/error.hpp"
+#include "weft/this_goroutine.hpp"
 #include "weft/wait_group.hpp"
 
 namespace weft::rt {
@@ -99,7 +100,7 @@ struct canceler : context_node, child {
 };
 
 canceler* canceler_of(const context_node* n) {
-  return n == nullptr ? nullptr : static_cast<canceler*>(n->canceler);
+  return n == nullptr ? nullptr : static_cast<canceler*>(n->nearest);
 }
 bool is_open(const canceler* n) { return n->s.state.load(relaxed) == scope_state::open; }
 
@@ -231,7 +232,7 @@ bool is_observed(const canceler* n) {
          (n->done != nullptr && __atomic_load_n(&n->done->refs, __ATOMIC_ACQUIRE) > 1);
 }
 
-context_node* release(context_node* base) noexcept {
+context_node* last_share_gone(context_node* base) noexcept {
   auto* n = static_cast<canceler*>(base);
   if (n->up != nullptr) {
     inside here;
@@ -264,7 +265,7 @@ context_node* release(context_node* base) noexcept {
   return parent;
 }
 
-constexpr context_ops canceler_ops{release, [](const context_node*, const std::type_info&, const void*) {
+constexpr context_ops canceler_ops{last_share_gone, [](const context_node*, const std::type_info&, const void*) {
                                      return static_cast<const void*>(nullptr);
                                    }};
 
@@ -545,7 +546,7 @@ void deadline::fire(g* self, void* arg, std::uint64_t seq, std::int64_t when) {
 // Into the tree, below `parent`; or cancelled, if that is. Nobody else has seen n.
 void adopt(canceler* n, context_node* parent) {
   n->ops = &canceler_ops;
-  n->canceler = n;
+  n->nearest = n;
   n->parent = context_hold(parent);
   n->up = canceler_of(parent);
   if (n->up == nullptr) return;

@@ -40,7 +40,6 @@ namespace weft::rt {
 std::uint8_t checked_stack_class(std::size_t bytes);
 void newproc_for(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
                  std::size_t stack_size, const void* pc);
-void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc);
 
 namespace {
 
