@@ -196,7 +196,7 @@ class context {
   template <class K, class V>
     requires std::equality_comparable<detail::context_key<K>> && std::copy_constructible<std::decay_t<V>>
   [[nodiscard]] context with_value(const K& key, V&& v) const {
-    detail::check_key<std::decay_t<K>>(key);
+    detail::check_key(key);
     return context(new detail::value_node<detail::context_key<K>>(n_, key, static_cast<V&&>(v)));
   }
   /// A child with this one's values that nothing cancels: no deadline, and done() is nil.

@@ -334,14 +334,15 @@ void tell(canceler* n, aftermath& later) {
   later.stops = n;
 }
 
-// Some of those below p, which is done: marked, and closed. Those that there is more to, or that somebody else cancels, by
-// their `next`, with a share each.
-child* take_children(canceler* p, aftermath& later) {
+// Some of those below p, which is done: marked, and closed. `chain` gets those that there is more to, or that somebody else
+// cancels, by their `next`, with a share each. False: there was none left.
+bool take_some(canceler* p, aftermath& later, child*& chain) {
   inside here;
-  child* chain = nullptr;
+  chain = nullptr;
   glist waiters;
   {
     mutex_guard guard(p->s.lock);
+    if (p->list == nullptr) return false;
     for (std::uint32_t i = 0; i < children_at_once && p->list != nullptr; ++i) {
       child* c = p->list;
       unlink(p, c);
@@ -368,6 +369,14 @@ child* take_children(canceler* p, aftermath& later) {
     if (!n->theirs) close_done(n, waiters);
   }
   ready_all(here.self(), waiters);
+  return true;
+}
+
+// The next ones that there is more to; null: there are none left.
+child* take_children(canceler* p, aftermath& later) {
+  child* chain = nullptr;
+  while (chain == nullptr && take_some(p, later, chain)) {
+  }
   return chain;
 }
 
