@@ -8,7 +8,7 @@
 // Never  touch the channel after its lock was given back, but by one's own handle: a receiver may free it as soon as it
 //        has its value. So each call ends with the unlock, and then the wake-up.
 // Checked by test/model/chan_model.cpp, test/unit/chan, test/conformance/chan_test.cpp, test/stress.
-#include "weft/chan.hpp"
+#include "weft/select.hpp"
 
 #include <new>
 
@@ -274,6 +274,22 @@ hchan* make_chan(const elem_type* type, std::ptrdiff_t capacity) {
   c->type = type;
   c->refs = 1;
   return c;
+}
+
+void stop_case_open(hchan* c) noexcept {
+  c->type = &rt::stop_requested_type;
+  c->refs = 1;
+}
+
+// In whatever requests the stop. Not by `caller`: there must be no other goroutine's turn in a callback that the standard
+// library knows by its thread.
+void stop_case_close(hchan* c) noexcept {
+  rt::g* self = rt::getg();
+  if (self != nullptr) rt::door_in(self);
+  rt::glist waiters;
+  rt::close_quietly(c, waiters);
+  rt::ready_all(self, waiters);
+  if (self != nullptr) rt::door_out(self->m);
 }
 
 void chan_unlocked(hchan* c) noexcept { rt::os::futex_wake(reinterpret_cast<rt::atomic<std::uint32_t>*>(&c->key)); }

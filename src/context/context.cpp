@@ -734,7 +734,7 @@ hchan* context_done(context_node* base) {
   if (n == nullptr) return nullptr;
   hchan* c = __atomic_load_n(&n->done, __ATOMIC_ACQUIRE);
   if (c == nullptr) {
-    hchan* made = make_chan(&type_of<void>, 0);
+    hchan* made = make_chan(&rt::context_done_type, 0);
     {
       rt::inside here;
       rt::mutex_guard guard(n->s.lock);

@@ -13,6 +13,7 @@
 #include "base/atomic.hpp"
 #include "lock/mutex.hpp"
 #include "weft/detail/context_node.hpp"
+#include "weft/detail/local_node.hpp"
 
 namespace weft::rt {
 
@@ -32,12 +33,8 @@ struct scope {
   bool is_open() const { return state.load(acquire) == scope_state::open; }
 };
 
-// One goroutine-local variable (src/context/local.cpp), in the order in which they were made.
-struct local_node {
-  std::uint64_t id;  // of the weft::local
-  local_node* older;
-  void (*destroy)(local_node* n);
-};
+// Goroutine-local variables (src/context/local.cpp): in the order in which they were made, and by their number.
+using v0::detail::local_node;
 struct local_table {
   local_node* newest;
   std::uint32_t n;

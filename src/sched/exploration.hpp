@@ -77,6 +77,9 @@ enum class op : std::uint8_t {
   derive,  // a context from another
   cancel,
   after_cancel,
+  future_wait,
+  fulfil,
+  after_fulfil,
   count_,
 };
 constexpr const char* to_text(op o) {
@@ -131,7 +134,10 @@ constexpr const char* to_text(op o) {
                                    "barrier_wait",
                                    "derive",
                                    "cancel",
-                                   "after_cancel"};
+                                   "after_cancel",
+                                   "future_wait",
+                                   "fulfil",
+                                   "after_fulfil"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }
@@ -153,13 +159,14 @@ constexpr op after(op o) {
     case op::arrive: return op::after_arrive;
     case op::count_down: return op::after_count_down;
     case op::cancel: return op::after_cancel;
+    case op::fulfil: return op::after_fulfil;
     default: return op::none;
   }
 }
 // The operation that such a point comes after; else none.
 constexpr op before(op o) {
   for (const op of : {op::go, op::sem_release, op::unlock, op::add, op::done, op::send, op::recv, op::close, op::select,
-                      op::notify, op::unlock_shared, op::arrive, op::count_down, op::cancel}) {
+                      op::notify, op::unlock_shared, op::arrive, op::count_down, op::cancel, op::fulfil}) {
     if (o == after(of)) return of;
   }
   return op::none;

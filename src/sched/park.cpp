@@ -97,8 +97,7 @@ bool take_from_chan(chan_sudog* sg, wait_result why) {
 }
 
 bool take_select(select_wait* sel, wait_result why) {
-  std::uint32_t open = 0;
-  if (!sel->done.compare_exchange_strong(open, 1, relaxed, relaxed)) return false;  // the token: model/hchan.hpp
+  if (!set_token(sel)) return false;
   sel->result = why;
   return true;
 }
@@ -321,6 +320,12 @@ void unqueue(g* gp) {
       auto* sel = static_cast<select_wait*>(w);
       for (std::uint32_t i = 0; i < sel->n; ++i) {
         if (sel->cases[i].queued) leave_queue(&sel->cases[i]);
+      }
+      for (std::uint32_t i = 0; i < sel->nsemas; ++i) {
+        sudog* sg = &sel->semas[i];
+        sema_bucket& b = the_process.semas.bucket(sg->addr);
+        mutex_guard guard(b.lock);
+        if (sg->queued) b.remove(sg);
       }
       break;
     }

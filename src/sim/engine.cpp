@@ -34,7 +34,7 @@ atomic<std::uint64_t>& word_of(const void* object) {
 
 engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 
-bool changes(op what) { return what != op::wait && what != op::latch_wait && what != op::barrier_wait; }
+bool changes(op what) { return what != op::wait && what != op::latch_wait && what != op::barrier_wait && what != op::future_wait; }
 
 // What a strategy is told that the next step touches. An address does for the name of an object: strategies ask no more
 // than whether two are the same. Which variable a point stands beside is not known, so each races with each, and
@@ -103,6 +103,11 @@ std::string describe(op what, std::uint32_t object, bool in_column) {
     case op::arrive: of = "barrier "; break;
     case op::derive:
     case op::cancel: of = "context "; break;
+    case op::future_wait:
+      text = "wait";
+      of = "future ";
+      break;
+    case op::fulfil: of = "future "; break;
     case op::start: text = "starts"; break;
     case op::end: text = "ends"; break;
     case op::poll: text = "asks again"; break;

@@ -3,6 +3,8 @@
 // three runtimes). The queue is in the semaphore table, by address.
 //
 // State  word: permits in the low half, waiters in the high half; never both above zero with the bucket free.
+//        With a select among the waiters the low half says so (select_waits), which looks like more permits than there can be:
+//        so a release finds it where it looks for too many, and the others pay nothing for it. It goes with the last waiter.
 // Who    without waiters: anyone, by CAS. With waiters: only under the bucket's lock. A word that shows a
 //        waiter stops the lock-free paths, so under the lock it changes by nobody else's hand.
 // Order  sema.permit   release: CAS (acq_rel) / acquire: CAS (acq_rel); for a waiter: status.park
@@ -16,6 +18,7 @@
 #include "model/process.hpp"
 #include "sched/exploration.hpp"
 #include "sched/park.hpp"
+#include "sync/semaphore.hpp"
 #include "sync/word.hpp"
 #include "weft/error.hpp"
 
@@ -24,6 +27,7 @@ namespace {
 
 constexpr std::uint64_t one_waiter = std::uint64_t{1} << 32;
 constexpr std::uint64_t max_permits = 0x7fffffff;
+constexpr std::uint64_t select_waits = 0x80000000;
 constexpr std::uint64_t no_refusal = ~std::uint64_t{0};
 
 std::uint64_t permits(std::uint64_t word) { return word & 0xffffffff; }
@@ -37,10 +41,16 @@ std::uint64_t waiters(std::uint64_t word) { return word >> 32; }
   return false;
 }
 
-// A timeout has taken sg off the queue: one waiter less to hand permits to.
-void waiter_gone(sudog* sg, glist&) {
-  word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))).add(0 - one_waiter);
+// One waiter less to hand permits to. Under the lock, with the word that counts it: nobody else changes that.
+void one_less(word64 word) {
+  const std::uint64_t left = word.load() - one_waiter;
+  word.store(waiters(left) != 0 ? left : 0);
 }
+
+word64 word_of(const sudog* sg) { return word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))); }
+
+// A timeout or a cancellation has taken sg off the queue.
+void waiter_gone(sudog* sg, glist&) { one_less(word_of(sg)); }
 
 [[gnu::always_inline]] inline wait_result take_or_wait(word64 word) {
   caller me;
@@ -88,6 +98,30 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   throw v0::error(text.c_str());
 }
 
+// Under the bucket's lock, with a select among the waiters, some of which may have gone elsewhere: those are taken off and get
+// nothing. What is left over becomes permits. False: that would be too many.
+[[gnu::noinline]] bool give_past_selects(sema_bucket& b, word64 word, std::uint64_t n, glist& served) {
+  if (n > max_permits) return false;
+  std::uint64_t old = word.load();
+  while (n != 0 && waiters(old) != 0) {
+    sudog* sg = b.front(word.addr());
+    b.remove(sg);
+    old -= one_waiter;
+    if (sg->kind == wait_kind::select) {
+      auto* sc = static_cast<sema_case*>(sg);
+      if (!set_token(sc->select)) continue;  // its frame stays until it has had this lock
+      sc->select->won_sema = sc;
+      sc->select->result = wait_result::handed;
+    } else {
+      sg->result = wait_result::handed;
+    }
+    served.push_back(sg->gp);
+    --n;
+  }
+  word.store(waiters(old) != 0 ? old : n);  // order: sema.permit
+  return true;
+}
+
 // There were waiters a moment ago.
 [[gnu::noinline]] void give_to_waiters(word64 word, std::uint64_t n) {
   std::uint64_t found = no_refusal;
@@ -104,7 +138,8 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
         const std::uint64_t given = n < waiters(old) ? n : waiters(old);
         const std::uint64_t left = n - given;
         if (permits(old) + left > max_permits) [[unlikely]] {
-          found = permits(old);
+          if (waiters(old) == 0 || (old & select_waits) == 0 || !give_past_selects(b, word, n, others))
+            found = waiters(old) == 0 ? permits(old) : 0;
           break;
         }
         const std::uint64_t now = old - given * one_waiter + left;
@@ -167,6 +202,36 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
 }
 
 }  // namespace
+
+bool sema_looks_free(word64 word) {
+  const std::uint64_t old = word.load();
+  return permits(old) != 0 && waiters(old) == 0;
+}
+
+bool sema_take(word64 word) { return take(word); }
+
+bool sema_take_or_queue(sema_bucket& b, word64 word, sema_case* sg, std::uint32_t ticket) {
+  for (std::uint64_t old = word.load();;) {
+    if (waiters(old) != 0) {
+      word.store((old + one_waiter) | select_waits);  // not the first: nobody else changes it
+      break;
+    }
+    if (permits(old) != 0) {
+      if (word.cas(old, old - 1)) return true;  // order: sema.permit
+    } else if (word.cas(old, one_waiter | select_waits)) {
+      break;
+    }
+  }
+  b.push_back(sg, ticket);
+  return false;
+}
+
+void sema_leave(sema_bucket& b, sema_case* sg) {
+  if (!sg->queued) return;
+  b.remove(sg);
+  one_less(word_of(sg));
+}
+
 }  // namespace weft::rt
 
 namespace weft {
