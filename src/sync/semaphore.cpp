@@ -179,7 +179,7 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
 // In an exploration each is a scheduling point before it, and release one after it too.
 [[gnu::noinline, gnu::cold]] void explored_acquire(word64 word) {
   step(op::sem_acquire, word.addr());
-  wait_for_permit(word);
+  if (!take(word)) wait_for_permit(word);
   stepped(op::sem_acquire, word.addr());
 }
 
