@@ -23,6 +23,7 @@
 #include "weft/select.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -229,7 +230,12 @@ class selecting {
     for (std::size_t i = 0; i < n_; ++i) {
       if (at(i).c != nullptr) room_.locks[nlocks_++] = at(i).c;
     }
-    std::sort(room_.locks, room_.locks + nlocks_);  // order: select.locks
+    // The rare kind by another instance, so that the compiler goes on to inline this one, which has one use then.
+    if constexpr (Semas) {
+      std::sort(room_.locks, room_.locks + nlocks_, std::less<>());  // order: select.locks
+    } else {
+      std::sort(room_.locks, room_.locks + nlocks_);  // order: select.locks
+    }
     nlocks_ = static_cast<std::size_t>(std::unique(room_.locks, room_.locks + nlocks_) - room_.locks);
     for (std::size_t i = 0; i < nlocks_; ++i) lock_of(room_.locks[i]).lock();  // order: select.locks
     if constexpr (Semas) lock_buckets();
@@ -269,14 +275,14 @@ class selecting {
   }
 
   // For each semaphore: a sudog in its queue, or a permit after all; then none is left behind. True: a permit.
-  bool queue_for_permits(caller& me, select_wait& sel) {
+  bool queue_for_permits(caller& me, acquiring_wait& sel) {
     sel.semas = room_.semas;
     for (std::size_t i = 0; i < n_; ++i) {
       if (!acquires(at(i))) continue;
       sema_case* sg = ::new (&room_.semas[sel.nsemas]) sema_case;
       sg->gp = sel.gp;
       sg->addr = at(i).elem;
-      sg->kind = wait_kind::select;
+      sg->kind = wait_kind::acquiring_select;
       sg->index = static_cast<std::uint32_t>(i);
       sg->select = &sel;
       sema_bucket& b = the_process.semas.bucket(sg->addr);
@@ -291,7 +297,7 @@ class selecting {
     return false;
   }
 
-  void leave_semaphores(select_wait& sel) {
+  void leave_semaphores(acquiring_wait& sel) {
     for (std::uint32_t k = 0; k < sel.nsemas; ++k) {
       sema_case* sg = &sel.semas[k];
       if (sg == sel.won_sema) continue;
@@ -304,10 +310,10 @@ class selecting {
 
   // Steps 3 and 4.
   wait_result wait(caller& me) {
-    select_wait sel;
+    std::conditional_t<Semas, acquiring_wait, select_wait> sel;
     sel.gp = me.waiter();
     sel.addr = nullptr;
-    sel.kind = wait_kind::select;
+    sel.kind = Semas ? wait_kind::acquiring_select : wait_kind::select;
     sel.cases = room_.sudogs;
     if constexpr (Semas) {
       if (queue_for_permits(me, sel)) {
@@ -334,7 +340,7 @@ class selecting {
       sg->select = &sel;
       (sg->sends ? waitq::send(s.c) : waitq::recv(s.c)).push_back(sg);
     }
-    me.wait<unlock_all>(sel, this, sel.n + sel.nsemas == 0 ? wait_reason::select_no_cases : wait_reason::select, true);
+    me.wait<unlock_all>(sel, this, !Semas && sel.n == 0 ? wait_reason::select_no_cases : wait_reason::select, true);
     for (std::uint32_t i = 0; i < sel.n; ++i) {
       chan_sudog* sg = &sel.cases[i];
       if (sg != sel.won) leave_queue(sg);  // order: select.gone

@@ -45,20 +45,24 @@ struct chan_sudog : waiter {
   hchan* chan() const { return static_cast<hchan*>(const_cast<void*>(addr)); }
 };
 
-// A select among the waiters of a semaphore: in the semaphore table as any sudog, but its `kind` is select's.
-struct sema_case : sudog {
-  std::uint32_t index;  // of the case
-  select_wait* select;
-};
-
 struct select_wait : waiter {
   atomic<std::uint32_t> done{0};
   std::uint32_t n = 0;
   chan_sudog* cases = nullptr;
-  chan_sudog* won = nullptr;  // null: not by a channel
+  chan_sudog* won = nullptr;  // null: by a timeout or cancellation, or a semaphore
+};
+
+// A select among the waiters of a semaphore: in the semaphore table as any sudog, but for its `kind`.
+struct acquiring_wait;
+struct sema_case : sudog {
+  std::uint32_t index;  // of the case
+  acquiring_wait* select;
+};
+
+struct acquiring_wait : select_wait {
   std::uint32_t nsemas = 0;
   sema_case* semas = nullptr;
-  sema_case* won_sema = nullptr;  // null: not by a semaphore; both: by a timeout or cancellation
+  sema_case* won_sema = nullptr;  // null: not by a semaphore
 };
 
 // The token: true for the one that has it now. Who decides by a queue has that queue's lock.

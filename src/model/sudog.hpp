@@ -33,6 +33,7 @@ enum class wait_kind : std::uint8_t {
   chan,     // a chan_sudog
   select,   // several chan_sudogs; addr is the select_wait
   nowhere,  // nobody else knows of it: a nil channel, a select without cases
+  acquiring_select,  // as select, and in the semaphore table too: an acquiring_wait (model/hchan.hpp)
 };
 
 struct waiter {

@@ -82,7 +82,13 @@ void add_channel(line& to, const chan_sudog& sg) {
 
 constexpr std::uint32_t most_cases = 4;
 
-std::uint32_t cases_of(const select_wait& sel) { return sel.n + sel.nsemas; }
+// The semaphores among them come last.
+const acquiring_wait* acquiring(const waiter& w) {
+  return w.kind == wait_kind::acquiring_select ? static_cast<const acquiring_wait*>(&w) : nullptr;
+}
+std::uint32_t cases_of(const select_wait& sel) {
+  return sel.n + (acquiring(sel) != nullptr ? acquiring(sel)->nsemas : 0);
+}
 
 // "waits to receive from …"; a select's cases, the first few.
 void add_channels(line& to, const waiter& w) {
@@ -99,7 +105,7 @@ void add_channels(line& to, const waiter& w) {
     if (i < sel.n) {
       add_channel(to, sel.cases[i]);
     } else {
-      to.text("to acquire semaphore ").hex(reinterpret_cast<std::uintptr_t>(sel.semas[i - sel.n].addr));
+      to.text("to acquire semaphore ").hex(reinterpret_cast<std::uintptr_t>(acquiring(sel)->semas[i - sel.n].addr));
     }
   }
   if (n > most_cases) to.text(", ...");

@@ -187,28 +187,27 @@ void proxy_put(g* gp) {
   the_process.gfree = gp;
 }
 
-std::uint32_t caller::ticket() {
-  if (self_ != nullptr) return self_->m->choose(site::treap_ticket, 0xffffffff);
+// Plain threads have no generator; their stack's address does, because only the balance of the treap depends on it.
+std::uint32_t caller::ticket_for(g* self) {
+  if (self != nullptr) return self->m->choose(site::treap_ticket, 0xffffffff);
   chooser mix;
-  mix.seed(reinterpret_cast<std::uintptr_t>(this));
+  mix.seed(reinterpret_cast<std::uintptr_t>(&mix));
   return mix(site::treap_ticket, 0xffffffff);
 }
 
-std::uint32_t caller::choose(site where, std::uint32_t n) {
-  if (self_ == nullptr) return the_process.thread_choice(n);
-  if (exploration* by = self_->rt->explore; by != nullptr) [[unlikely]]
-    return by->choose(by, self_, n);
-  return self_->m->choose(where, n);
+std::uint32_t caller::choose_for(g* self, site where, std::uint32_t n) {
+  if (self == nullptr) return the_process.thread_choice(n);
+  if (exploration* by = self->rt->explore; by != nullptr) [[unlikely]]
+    return by->choose(by, self, n);
+  return self->m->choose(where, n);
 }
 
-bool caller::look() {
-  if (!may_unwind(self_)) return false;
-  if (must_unwind(self_)) return true;
-  g_extras* x = self_->extras;
-  if (x->obeys == nullptr) return false;
-  if (!join_scope(x)) return true;
-  proxy_ = self_;
-  return false;
+caller::looked caller::look(g* gp) {
+  if (!may_unwind(gp)) return looked::waits;
+  if (must_unwind(gp)) return looked::unwinds;
+  g_extras* x = gp->extras;
+  if (x->obeys == nullptr) return looked::waits;
+  return join_scope(x) ? looked::watched : looked::unwinds;
 }
 
 namespace {
@@ -292,7 +291,8 @@ bool take_locked(g* gp, wait_result why, glist& others) {
   switch (w->kind) {
     case wait_kind::sema: return take_from_bucket(static_cast<sudog*>(w), why, others);
     case wait_kind::chan: return take_from_chan(static_cast<chan_sudog*>(w), why);
-    case wait_kind::select: return take_select(static_cast<select_wait*>(w), why);
+    case wait_kind::select:
+    case wait_kind::acquiring_select: return take_select(static_cast<select_wait*>(w), why);
     case wait_kind::nowhere: break;
   }
   // Under the status lock: whoever locks it next finds it taken.
@@ -316,13 +316,16 @@ void unqueue(g* gp) {
     case wait_kind::chan:
       if (w->queued) leave_queue(static_cast<chan_sudog*>(w));
       break;
-    case wait_kind::select: {
+    case wait_kind::select:
+    case wait_kind::acquiring_select: {
       auto* sel = static_cast<select_wait*>(w);
       for (std::uint32_t i = 0; i < sel->n; ++i) {
         if (sel->cases[i].queued) leave_queue(&sel->cases[i]);
       }
-      for (std::uint32_t i = 0; i < sel->nsemas; ++i) {
-        sudog* sg = &sel->semas[i];
+      if (w->kind == wait_kind::select) break;
+      auto* acquiring = static_cast<acquiring_wait*>(w);
+      for (std::uint32_t i = 0; i < acquiring->nsemas; ++i) {
+        sudog* sg = &acquiring->semas[i];
         sema_bucket& b = the_process.semas.bucket(sg->addr);
         mutex_guard guard(b.lock);
         if (sg->queued) b.remove(sg);

@@ -92,14 +92,17 @@ class caller {
   }
   // A cancelled goroutine that is about to wait: it unwinds instead.
   bool cancelled() {
-    return self_ != nullptr && self_->extras->asks.load(relaxed) != 0 && look();  // order: cancel.stop
+    if (self_ == nullptr || self_->extras->asks.load(relaxed) == 0) [[likely]]  // order: cancel.stop
+      return false;
+    const looked l = look(self_);
+    if (l == looked::watched) proxy_ = self_;
+    return l == looked::unwinds;
   }
-  // A random number for the semaphore table. Plain threads have no generator; their stack's address does,
-  // because only the balance of the treap depends on it.
-  std::uint32_t ticket();
+  // A random number for the semaphore table.
+  std::uint32_t ticket() { return ticket_for(self_); }
 
   // In [0, n), for a free choice that the program sees; in an exploration it is the exploration's.
-  std::uint32_t choose(site where, std::uint32_t n);
+  std::uint32_t choose(site where, std::uint32_t n) { return choose_for(self_, where, n); }
 
   // Waits as w says, which is queued under a lock that the caller holds and Commit(arg) gives back; returns when somebody
   // has taken w off.
@@ -176,8 +179,12 @@ class caller {
   // A goroutine that looks at its context once more when it is waiting.
   static void park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why);
   static void wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why);  // one of the two
-  // Something may have cancelled the goroutine: whether it is to unwind now.
-  bool look();
+  // Not members of this object, nor what follows: it need not be in memory for them.
+  static std::uint32_t ticket_for(g* self);
+  static std::uint32_t choose_for(g* self, site where, std::uint32_t n);
+  // Something may have cancelled the goroutine.
+  enum class looked : std::uint8_t { unwinds, waits, watched };
+  static looked look(g* gp);
 
   g* self_;
   g* proxy_ = nullptr;  // of a thread that waits; a goroutine itself, if it waits under a context

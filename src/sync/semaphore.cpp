@@ -98,28 +98,55 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   throw v0::error(text.c_str());
 }
 
-// Under the bucket's lock, with a select among the waiters, some of which may have gone elsewhere: those are taken off and get
-// nothing. What is left over becomes permits. False: that would be too many.
-[[gnu::noinline]] bool give_past_selects(sema_bucket& b, word64 word, std::uint64_t n, glist& served) {
-  if (n > max_permits) return false;
-  std::uint64_t old = word.load();
-  while (n != 0 && waiters(old) != 0) {
-    sudog* sg = b.front(word.addr());
-    b.remove(sg);
-    old -= one_waiter;
-    if (sg->kind == wait_kind::select) {
-      auto* sc = static_cast<sema_case*>(sg);
-      if (!set_token(sc->select)) continue;  // its frame stays until it has had this lock
-      sc->select->won_sema = sc;
-      sc->select->result = wait_result::handed;
-    } else {
-      sg->result = wait_result::handed;
+// With selects among the waiters, some of which may have gone elsewhere: those are taken off and get nothing. What is left over
+// becomes permits. Returns no_refusal, or the permits that there are if there would be too many.
+[[gnu::noinline]] std::uint64_t give_past_selects(word64 word, std::uint64_t n) {
+  caller me;
+  glist served;
+  std::uint64_t found = no_refusal;
+  sema_bucket& b = the_process.semas.bucket(word.addr());
+  {
+    mutex_guard guard(b.lock);
+    std::uint64_t old = word.load();
+    if (n > max_permits) found = 0;
+    while (found == no_refusal && n != 0 && waiters(old) != 0) {
+      sudog* sg = b.front(word.addr());
+      b.remove(sg);
+      old -= one_waiter;
+      if (sg->kind == wait_kind::acquiring_select) {
+        auto* sc = static_cast<sema_case*>(sg);
+        if (!set_token(sc->select)) continue;  // its frame stays until it has had this lock
+        sc->select->won_sema = sc;
+        sc->select->result = wait_result::handed;
+      } else {
+        sg->result = wait_result::handed;
+      }
+      served.push_back(sg->gp);
+      --n;
     }
-    served.push_back(sg->gp);
-    --n;
+    // Until here the word says that there are waiters, so nobody else changes it; if there were none, anybody may.
+    if (waiters(old) != 0) {
+      if (found == no_refusal) word.store(old);
+    } else if (!served.empty() || (word.load() & select_waits) != 0) {
+      word.store(n);  // order: sema.permit
+    } else {
+      while (found == no_refusal && n != 0) {
+        if (old + n > max_permits) {
+          found = old;
+        } else if (word.cas(old, old + n)) {  // order: sema.permit
+          break;
+        }
+      }
+    }
   }
-  word.store(waiters(old) != 0 ? old : n);  // order: sema.permit
-  return true;
+  ready_all(me.self(), served);
+  return found;
+}
+
+// `found` looks like too many permits: it is, or a select waits.
+[[gnu::noinline, gnu::cold]] void give_or_refuse(word64 word, std::uint64_t n, std::uint64_t found) {
+  if ((found & select_waits) != 0) found = give_past_selects(word, n);
+  if (found != no_refusal) too_many(n, found);
 }
 
 // There were waiters a moment ago.
@@ -138,8 +165,7 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
         const std::uint64_t given = n < waiters(old) ? n : waiters(old);
         const std::uint64_t left = n - given;
         if (permits(old) + left > max_permits) [[unlikely]] {
-          if (waiters(old) == 0 || (old & select_waits) == 0 || !give_past_selects(b, word, n, others))
-            found = waiters(old) == 0 ? permits(old) : 0;
+          found = permits(old);
           break;
         }
         const std::uint64_t now = old - given * one_waiter + left;
@@ -158,7 +184,7 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   }
   // Outside: an exception is made with malloc.
   if (found != no_refusal) [[unlikely]]
-    too_many(n, found);
+    give_or_refuse(word, n, found);
 }
 
 // Throws, and nothing has happened, when there would be more permits than there can be.
