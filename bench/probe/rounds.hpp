@@ -79,5 +79,6 @@ struct operation {
 };
 
 extern const std::vector<operation> channel_operations;  // chan.cpp
+extern const std::vector<operation> context_operations;  // context.cpp
 
 }  // namespace bench

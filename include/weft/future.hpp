@@ -7,6 +7,7 @@
 
 #include "weft/detail/config.hpp"
 #include "weft/detail/future_state.hpp"
+#include "weft/detail/held.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
 #include "weft/select.hpp"
@@ -61,12 +62,12 @@ void drop_result(result_of<R>* s) noexcept {
 template <class R, class D>
 struct async_call {
   result_of<R>* s;
-  D f;
+  held<D> f;
 
   template <class F>
   async_call(result_of<R>* state, F&& from) : s(state), f(static_cast<F&&>(from)) {}
   async_call(async_call&& other) noexcept(std::is_nothrow_move_constructible_v<D>)
-      : s(other.s), f(static_cast<D&&>(other.f)) {
+      : s(other.s), f(static_cast<held<D>&&>(other.f)) {
     other.s = nullptr;
   }
   ~async_call() {
@@ -74,9 +75,7 @@ struct async_call {
   }
   void operator()() {
     try {
-      // What f holds goes before the result is there: whoever waits may own what it refers to.
-      D call(static_cast<D&&>(f));
-      s->set(static_cast<D&&>(call));
+      s->set(f.get());
     } catch (const cancelled&) {
       throw;
     } catch (const goexit_unwind&) {
@@ -92,6 +91,7 @@ struct async_call {
 
  private:
   void end(outcome how) noexcept {
+    f.drop();
     result_of<R>* mine = s;
     s = nullptr;
     mine->what = how;

@@ -13,7 +13,7 @@ inline namespace v0 {
 /// made first. A plain thread has one too, destroyed with the thread. It stays with the goroutine when that changes threads,
 /// which a thread_local variable does not.
 ///   The object itself is usually a variable with static storage. If it goes earlier, the values stay until their goroutines end.
-///   T's destructor may wait; nothing there is a cancellation point. One that uses a local which is destroyed already gets
+///   T's destructor may wait; nothing there is a cancellation point, and it runs under no context. One that uses a local which is destroyed already gets
 ///   a new one.
 ///   Cost  a look into a small table of the goroutine's; the first use allocates.
 template <class T>

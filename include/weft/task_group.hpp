@@ -7,6 +7,7 @@
 
 #include "weft/context.hpp"
 #include "weft/detail/config.hpp"
+#include "weft/detail/held.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
 #include "weft/semaphore.hpp"
@@ -112,13 +113,16 @@ class task_group {
   template <class D>
   struct task {
     membership me;
-    D f;
+    detail::held<D> f;
 
     void operator()() {
       membership last(static_cast<membership&&>(me));
       try {
-        D call(static_cast<D&&>(f));  // what f holds goes before the group hears of the end
-        static_cast<void>(static_cast<D&&>(call)());
+        struct at_end {
+          detail::held<D>& f;
+          ~at_end() { f.drop(); }
+        } before_the_group_hears{f};
+        static_cast<void>(f.get()());
       } catch (const cancelled&) {
         throw;
       } catch (const detail::goexit_unwind&) {
@@ -141,7 +145,7 @@ class task_group {
   void start(F&& f) {
     using D = std::decay_t<F>;
     // In this order: what undoes the slot goes last, also when f cannot be moved.
-    task<D> t{membership(this), static_cast<F&&>(f)};
+    task<D> t{membership(this), detail::held<D>(static_cast<F&&>(f))};
     const detail::with_scope under(detail::context_access::of(ctx_));
     weft::v0::go(static_cast<task<D>&&>(t));
   }

@@ -25,7 +25,8 @@ g_extras* own_extras(g* self);
 inline const char* name_of(const g* gp) { return (gp->flags & g_has_extras) != 0 ? gp->extras->name : nullptr; }
 
 inline bool is_finished(const g_extras* x) { return x->locals == nullptr && x->current == nullptr; }
-// Destroys the locals, the newest first, and leaves the context. The program's code, so outside the door; on the stack of the
+// Leaves the context, and destroys the locals, the newest first: under no context, since it may have ended, and goroutines
+// that a destructor starts would inherit it. The program's code, so outside the door; on the stack of the
 // goroutine, or the thread, whose they are.
 void finish_extras(g_extras* x);
 // The record itself, finished. gp has the shared one from then on.
