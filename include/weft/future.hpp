@@ -55,7 +55,9 @@ struct result_of<R&> : future_state {
 
 template <class R>
 void drop_result(result_of<R>* s) noexcept {
-  if (s != nullptr && __atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) == 1) delete s;
+  if (s == nullptr) return;
+  // Who has the only share needs no locked instruction to know it: nobody else can make another.
+  if (__atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1 || __atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) == 1) delete s;
 }
 
 // What the goroutine calls. If it goes without having been called, its runtime has ended, and nobody will.
@@ -99,6 +101,12 @@ struct async_call {
     drop_result(mine);
   }
 };
+
+// How it comes into its goroutine: with a plain f, running no code of the program's.
+template <class R, class D>
+inline constexpr entry_ops async_ops{entry_of<async_call<R, D>, async_call<R, D>>::construct,
+                                     entry_of<async_call<R, D>, async_call<R, D>>::run,
+                                     entry_of<async_call<R, D>, async_call<R, D>>::drop, std::is_trivially_copyable_v<D>};
 
 }  // namespace detail
 
@@ -245,7 +253,7 @@ auto on(const future<R>& result, F&& f) {
 ///   Blocks    no.    Cost  weft::go and one allocation.
 template <class F>
   requires std::is_invocable_v<std::decay_t<F>>
-[[nodiscard]] auto async(const attrs& a, F&& f) {
+[[nodiscard, gnu::always_inline]] inline auto async(const attrs& a, F&& f) {
   using D = std::decay_t<F>;
   using R0 = std::invoke_result_t<D>;
   using R = std::conditional_t<std::is_lvalue_reference_v<R0> || std::is_void_v<R0>, R0, std::decay_t<R0>>;
@@ -256,12 +264,16 @@ template <class F>
   future<R> result = detail::future_access::make<R>(s);
   // The goroutine's share is the call's, also when it cannot be started.
   detail::async_call<R, D> call(s, static_cast<F&&>(f));
-  weft::v0::go(a, static_cast<detail::async_call<R, D>&&>(call));
+  if constexpr (detail::entry_inline<detail::async_call<R, D>>) {
+    detail::newproc(&detail::async_ops<R, D>, __builtin_addressof(call), a.name, a.stack_size);
+  } else {
+    weft::v0::go(a, static_cast<detail::async_call<R, D>&&>(call));
+  }
   return result;
 }
 template <class F>
   requires std::is_invocable_v<std::decay_t<F>>
-[[nodiscard]] auto async(F&& f) { return weft::v0::async(attrs{}, static_cast<F&&>(f)); }
+[[nodiscard, gnu::always_inline]] inline auto async(F&& f) { return weft::v0::async(attrs{}, static_cast<F&&>(f)); }
 
 }  // namespace v0
 }  // namespace weft

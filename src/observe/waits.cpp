@@ -195,7 +195,7 @@ std::string wait_graph::what(const g& gp, std::int64_t now) const {
   const waiter* w = wait_of(gp);
   if (w == nullptr || w->kind == wait_kind::nowhere) return {};
   line text;
-  if (w->kind == wait_kind::sema) {
+  if (w->kind == wait_kind::sema || w->kind == wait_kind::in_word) {
     const char* kind = object_text(gp.reason);
     if (kind == nullptr) return {};
     text.text("waits for ").text(kind).text(" ").hex(reinterpret_cast<std::uintptr_t>(w->addr));

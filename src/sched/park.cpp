@@ -293,6 +293,10 @@ bool take_locked(g* gp, wait_result why, glist& others) {
     case wait_kind::chan: return take_from_chan(static_cast<chan_sudog*>(w), why);
     case wait_kind::select:
     case wait_kind::acquiring_select: return take_select(static_cast<select_wait*>(w), why);
+    case wait_kind::in_word:
+      if (!leave_word(w)) return false;
+      w->result = why;
+      return true;
     case wait_kind::nowhere: break;
   }
   // Under the status lock: whoever locks it next finds it taken.
@@ -332,6 +336,7 @@ void unqueue(g* gp) {
       }
       break;
     }
+    case wait_kind::in_word: leave_word(w); break;
     case wait_kind::nowhere: break;
   }
 }

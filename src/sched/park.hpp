@@ -98,6 +98,8 @@ class caller {
     if (l == looked::watched) proxy_ = self_;
     return l == looked::unwinds;
   }
+  // It waits under a context, and will look at that once more with its status locked: its commit must not ready it.
+  bool watched() const { return self_ != nullptr && proxy_ != nullptr; }
   // A random number for the semaphore table.
   std::uint32_t ticket() { return ticket_for(self_); }
 

@@ -13,7 +13,7 @@ namespace detail {
 enum class outcome : std::uint8_t { none, value, thrown, cancelled };
 
 struct future_state {
-  std::uint64_t word = 0;  // pending, waited for, ready: src/context/future.cpp
+  std::uint64_t word = 0;  // whether it is ready, and who waits: src/context/future.cpp
   std::uint32_t refs = 2;  // the goroutine's and the first handle's
   outcome what = outcome::none;
   bool taken = false;
@@ -21,7 +21,7 @@ struct future_state {
   std::exception_ptr thrown;
 };
 
-inline constexpr std::uint64_t future_ready_word = 2;
+inline constexpr std::uint64_t future_ready = 1;
 
 WEFT_EXPORT void future_wait(future_state* s);
 // For so many nanoseconds at most. Whether it is ready.
@@ -34,7 +34,7 @@ WEFT_EXPORT hchan* future_done(future_state* s);
 [[noreturn]] WEFT_EXPORT void future_throw_taken();
 
 inline bool future_is_ready(const future_state* s) noexcept {
-  return __atomic_load_n(&s->word, __ATOMIC_ACQUIRE) == future_ready_word;
+  return (__atomic_load_n(&s->word, __ATOMIC_ACQUIRE) & future_ready) != 0;
 }
 
 }  // namespace detail
