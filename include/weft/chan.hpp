@@ -183,10 +183,10 @@ class chan_handle {
 
 struct chan_access {
   static hchan* of(const chan_handle& h) noexcept { return h.c_; }
-  // A handle for a share that the caller has.
+  // A handle that has the share of c which the caller had.
   template <class H>
-  static H with_share(hchan* c) noexcept {
-    H h;
+  static H adopt(hchan* c) noexcept {
+    H h(nullptr);
     h.c_ = c;
     return h;
   }

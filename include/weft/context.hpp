@@ -217,7 +217,7 @@ class context {
 
   /// Closed when this context is cancelled. Nil, if it never can be. Always the same channel.
   [[nodiscard]] recv_chan<> done() const {
-    return detail::chan_access::with_share<recv_chan<>>(detail::context_done(n_));
+    return detail::chan_access::adopt<recv_chan<>>(detail::context_done(n_));
   }
   /// Empty until it is cancelled, and until done() is closed; then why, a context_errc.
   [[nodiscard]] std::error_code err() const noexcept {

@@ -3,12 +3,14 @@
 #include <cstdint>
 
 #include "weft/detail/config.hpp"
+#include "weft/detail/duration.hpp"
 
 namespace weft {
 inline namespace v0 {
 namespace detail {
 WEFT_EXPORT void mutex_lock(std::uint64_t* word);
 WEFT_EXPORT bool mutex_try_lock(std::uint64_t* word);
+WEFT_EXPORT bool mutex_try_lock_for(std::uint64_t* word, std::int64_t ns);
 WEFT_EXPORT void mutex_unlock(std::uint64_t* word);
 
 // Names the holder for reports in 32 bits without a look at thread-local storage: where its stack is.
@@ -56,9 +58,21 @@ class mutex {
     detail::mutex_unlock(&word_);
   }
 
+  /// True when it holds the mutex now, or does after so long a wait at most; for d of zero or less as try_lock(). Who waits
+  /// stands in the same line as those who lock(), and never takes part in a hand-over too late. Never a cancellation point.
+  [[nodiscard]] bool try_lock_for(duration d) { return detail::mutex_try_lock_for(&word_, d.count()); }
+  /// The same for what is left until then, by that clock at the call.
+  template <detail::a_time_point T>
+  [[nodiscard]] bool try_lock_until(const T& t) {
+    return detail::mutex_try_lock_for(&word_, detail::ns_until(t));
+  }
+
  private:
   std::uint64_t word_ = 0;  // low half: Go's state; high half: the holder, for reports
 };
+
+/// std's name for a mutex with time limits. weft::mutex has them too, and this one is the same.
+class timed_mutex : public mutex {};
 
 }  // namespace v0
 }  // namespace weft

@@ -41,6 +41,13 @@ class recursive_mutex {
     own(me);
     return true;
   }
+  /// True when the caller holds it now, or does after so long a wait at most. Never a cancellation point.
+  [[nodiscard]] bool try_lock_for(duration d) { return try_lock_within(d.count()); }
+  /// The same for what is left until then, by that clock at the call.
+  template <detail::a_time_point T>
+  [[nodiscard]] bool try_lock_until(const T& t) {
+    return try_lock_within(detail::ns_until(t));
+  }
   /// Throws unlock_of_unlocked_mutex when the caller does not hold it; from ~lock_guard that terminates. Does not block.
   void unlock() {
     if (!is_mine(detail::caller_id())) detail::throw_unlock_by_another();
@@ -50,6 +57,16 @@ class recursive_mutex {
   }
 
  private:
+  bool try_lock_within(std::int64_t ns) {
+    const std::uint64_t me = detail::caller_id();
+    if (is_mine(me)) {
+      again();
+      return true;
+    }
+    if (!m_.try_lock_for(duration::nanoseconds(ns))) return false;
+    own(me);
+    return true;
+  }
   // Nobody but the owner can find its own number here.
   bool is_mine(std::uint64_t me) const { return __atomic_load_n(&owner_, __ATOMIC_RELAXED) == me; }
   void own(std::uint64_t me) {
@@ -65,6 +82,9 @@ class recursive_mutex {
   std::uint64_t owner_ = 0;
   std::uint32_t times_ = 0;
 };
+
+/// std's name for a recursive mutex with time limits. weft::recursive_mutex has them too, and this one is the same.
+class recursive_timed_mutex : public recursive_mutex {};
 
 }  // namespace v0
 }  // namespace weft

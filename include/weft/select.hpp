@@ -131,7 +131,7 @@ template <class F>
 inline constexpr bool is_handled<handled_send<F>> = true;
 
 template <class S>
-concept a_case = std::same_as<std::remove_cvref_t<S>, select_case> || is_handled<std::remove_cvref_t<S>>;
+concept a_case = std::derived_from<std::remove_cvref_t<S>, select_case> || is_handled<std::remove_cvref_t<S>>;
 
 // What select() sees of an argument: the record that the core works on, and what is left to be done afterwards. For an
 // argument that was made in the call all of this is known to the compiler, and costs no indirect call.

@@ -4,12 +4,14 @@
 #include <cstdint>
 
 #include "weft/detail/config.hpp"
+#include "weft/detail/duration.hpp"
 
 namespace weft {
 inline namespace v0 {
 namespace detail {
 WEFT_EXPORT void semaphore_acquire(std::uint64_t* word);
 WEFT_EXPORT bool semaphore_try_acquire(std::uint64_t* word);
+WEFT_EXPORT bool semaphore_try_acquire_for(std::uint64_t* word, std::int64_t ns);
 WEFT_EXPORT void semaphore_release(std::uint64_t* word, std::ptrdiff_t n);
 [[noreturn]] WEFT_EXPORT void semaphore_bad_count(std::ptrdiff_t n);
 struct semaphore_access;
@@ -45,6 +47,16 @@ class semaphore {
 
   /// Takes a permit if there is one and nobody waits. Does not block.
   [[nodiscard]] bool try_acquire() { return detail::semaphore_try_acquire(&word_); }
+
+  /// Takes a permit; waits for one so long at most, as acquire() does, in the same line. False: there was none for all that
+  /// time. For d of zero or less as try_acquire().
+  ///   Throws    weft::cancelled, when it has to wait: a cancellation point.
+  [[nodiscard]] bool try_acquire_for(duration d) { return detail::semaphore_try_acquire_for(&word_, d.count()); }
+  /// The same for what is left until then, by that clock at the call.
+  template <detail::a_time_point T>
+  [[nodiscard]] bool try_acquire_until(const T& t) {
+    return detail::semaphore_try_acquire_for(&word_, detail::ns_until(t));
+  }
 
   /// Gives n permits back. Does not block.
   ///   Throws    weft::error when n is negative or the count would exceed max(); nothing is released then.

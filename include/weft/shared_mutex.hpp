@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "weft/detail/config.hpp"
+#include "weft/detail/duration.hpp"
 
 namespace weft {
 inline namespace v0 {
@@ -15,9 +16,11 @@ inline constexpr std::uint64_t rw_reader = std::uint64_t{1} << 32;
 
 WEFT_EXPORT void shared_mutex_lock(std::uint64_t* word);
 WEFT_EXPORT bool shared_mutex_try_lock(std::uint64_t* word);
+WEFT_EXPORT bool shared_mutex_try_lock_for(std::uint64_t* word, std::int64_t ns);
 WEFT_EXPORT void shared_mutex_unlock(std::uint64_t* word);
 WEFT_EXPORT void shared_mutex_lock_shared(std::uint64_t* word);
 WEFT_EXPORT bool shared_mutex_try_lock_shared(std::uint64_t* word);
+WEFT_EXPORT bool shared_mutex_try_lock_shared_for(std::uint64_t* word, std::int64_t ns);
 WEFT_EXPORT void shared_mutex_unlock_shared(std::uint64_t* word);
 }  // namespace detail
 
@@ -46,6 +49,14 @@ class shared_mutex {
   }
   /// True when it is the only one now. Does not block.
   [[nodiscard]] bool try_lock() { return detail::shared_mutex_try_lock(&word_); }
+  /// True when it is the only one now, or is after so long a wait at most; for d of zero or less as try_lock(). A writer that
+  /// gives up lets the readers in that it has kept out. Never a cancellation point.
+  [[nodiscard]] bool try_lock_for(duration d) { return detail::shared_mutex_try_lock_for(&word_, d.count()); }
+  /// The same for what is left until then, by that clock at the call.
+  template <detail::a_time_point T>
+  [[nodiscard]] bool try_lock_until(const T& t) {
+    return detail::shared_mutex_try_lock_for(&word_, detail::ns_until(t));
+  }
   /// Does not block. Throws unlock_of_unlocked_mutex when no writer holds it; from ~lock_guard that terminates.
   void unlock() {
     if (!detail::door_open()) [[likely]] {
@@ -71,12 +82,24 @@ class shared_mutex {
   }
   /// True when it reads now. Does not block; fails while a writer waits.
   [[nodiscard]] bool try_lock_shared() { return detail::shared_mutex_try_lock_shared(&word_); }
+  /// True when it reads now, or does after so long a wait at most. Never a cancellation point.
+  [[nodiscard]] bool try_lock_shared_for(duration d) {
+    return detail::shared_mutex_try_lock_shared_for(&word_, d.count());
+  }
+  /// The same for what is left until then, by that clock at the call.
+  template <detail::a_time_point T>
+  [[nodiscard]] bool try_lock_shared_until(const T& t) {
+    return detail::shared_mutex_try_lock_shared_for(&word_, detail::ns_until(t));
+  }
   /// Does not block. Throws unlock_of_unlocked_mutex when nobody reads.
   void unlock_shared() { detail::shared_mutex_unlock_shared(&word_); }
 
  private:
   std::uint64_t word_ = 0;
 };
+
+/// std's name for a shared mutex with time limits. weft::shared_mutex has them too, and this one is the same.
+class shared_timed_mutex : public shared_mutex {};
 
 }  // namespace v0
 }  // namespace weft

@@ -16,3 +16,4 @@
 #include "weft/task_group.hpp"
 #include "weft/this_goroutine.hpp"
 #include "weft/time.hpp"
+#include "weft/timer.hpp"

@@ -62,7 +62,7 @@ inline constexpr std::uint32_t rest_ms = 10'000;       // an idle M that nobody 
 inline constexpr bool watch = true;                    // there is a sysmon
 inline constexpr std::uint32_t thread_tries = 3;       // a refused thread is asked for so often
 inline constexpr std::uint32_t sema_buckets = 251;
-inline constexpr std::uint32_t timer_room = 256;  // of a P's heap, before it grows: a page
+inline constexpr std::uint32_t timer_room = 256;             // of a P's heap, before it grows: a page
 inline constexpr std::uint32_t revoke_generation_bits = 30;  // of the revoke word, above its state
 inline constexpr std::uint32_t stack_cache[] = {64, 64, 64,
                                                 8,  2,  0};  // free stacks that a P keeps, by class, and apart

@@ -13,6 +13,7 @@
 #include <new>
 
 #include "chan/close.hpp"
+#include "chan/timer_chan.hpp"
 #include "chan/transfer.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
@@ -144,7 +145,11 @@ v0::detail::chan_op try_send(hchan* c, place from) {
 [[gnu::always_inline]] inline bool recv(hchan* c, place to) {
   if (c == nullptr) [[unlikely]]
     wait_on_nil(wait_reason::chan_receive_nil);
-  if (is_drained(c)) return false;  // order: chan.closed
+  if (is_drained(c)) {  // order: chan.closed
+    if (c->closed != v0::detail::is_of_timer) return false;
+    if (!timer_recv(c, to)) unwind();
+    return true;
+  }
   switch (operate<false>(c, to, true)) {
     case end::closed: return false;
     case end::cancelled: unwind();
@@ -157,7 +162,10 @@ v0::detail::chan_op try_recv(hchan* c, place to) {
   // In this order: a channel that was open after it was empty was empty and open at once. If it is closed, a value may have
   // come in between.
   if (looks_empty(c) && looks_open(c)) return v0::detail::chan_op::would_block;
-  if (is_drained(c)) return v0::detail::chan_op::closed;  // order: chan.closed
+  if (is_drained(c)) {  // order: chan.closed
+    if (c->closed != v0::detail::is_of_timer) return v0::detail::chan_op::closed;
+    return timer_try_recv(c, to) ? v0::detail::chan_op::ok : v0::detail::chan_op::would_block;
+  }
   switch (operate<false>(c, to, false)) {
     case end::closed: return v0::detail::chan_op::closed;
     case end::would_block: return v0::detail::chan_op::would_block;

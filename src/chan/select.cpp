@@ -28,6 +28,7 @@
 #include <utility>
 
 #include "base/noise.hpp"
+#include "chan/timer_chan.hpp"
 #include "chan/transfer.hpp"
 #include "model/process.hpp"
 #include "sched/exploration.hpp"
@@ -41,6 +42,7 @@ namespace {
 using v0::select_case;
 using v0::detail::case_kind;
 using v0::detail::chosen;
+using v0::detail::is_of_timer;
 using v0::detail::npos;
 using v0::detail::scase;
 
@@ -127,10 +129,12 @@ class selecting {
 
   chosen run(bool block, std::size_t drawn) {
     caller me;
+    // A timer's channel always looks ready without its lock; so if none did, there is none.
+    has_timers_ = drawn != npos || n_ > 64 || v0::detail::door_open();
     if (drawn != npos && try_drawn(me, drawn)) return chosen_;
     for (;;) {
       lock_all();
-      if (try_all(me)) return chosen_;
+      if (try_all(me) || (has_times_ && try_all_at(me, me.now()))) return chosen_;
       if (!block || me.cancelled()) {
         unlock_all(this);
         cancelled_ = block;
@@ -178,7 +182,7 @@ class selecting {
   // Step 1, what is left of it: the case that was drawn. False: nothing happened.
   bool try_drawn(caller& me, std::size_t i) {
     const scase& s = at(i);
-    if (s.ops->kind == case_kind::recv && is_drained(s.c)) {  // order: chan.closed
+    if (s.ops->kind == case_kind::recv && is_drained(s.c) && s.c->closed != is_of_timer) {  // order: chan.closed
       chosen_ = {i, false};
       return true;
     }
@@ -216,7 +220,8 @@ class selecting {
           throw;
         }
         // Only selects that had gone elsewhere waited there, and they are off the queue now; or a permit is gone, for which
-        // nobody needs a lock.
+        // nobody needs a lock; or it is a timer's.
+        if (!happened && at(i).c != nullptr && at(i).c->closed == is_of_timer) return try_all_at(me, me.now());
         if (!happened) break;
         unlock_all(this);
         if (next != nullptr) ready(me.self(), next);
@@ -225,10 +230,72 @@ class selecting {
     }
   }
 
+  // ---- time
+
+  static bool is_time(const scase& s) { return s.ops->kind >= case_kind::after; }
+  static std::int64_t ns_of(const scase& s) {
+    return static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(s.elem));
+  }
+
+  // When a case happens by itself; no_timer: it does not.
+  std::int64_t when(const scase& s) const {
+    if (s.c != nullptr) return s.c->closed == is_of_timer ? timer_when(s.c) : no_timer;
+    if (!is_time(s)) return no_timer;
+    return s.ops->kind == case_kind::at ? ns_of(s) : later(begun_, ns_of(s));
+  }
+
+  // Step 2 again, for cases that may be a matter of time: exact. With all locks, which it gives back if a case has happened.
+  [[gnu::noinline]] bool try_all_at(caller& me, std::int64_t now) {
+    if (begun_ == 0) begun_ = now;
+    const auto is_ready = [&](const scase& s) {
+      if constexpr (Semas) {
+        if (acquires(s)) return sema_looks_free(word_of(s));
+      }
+      return s.c != nullptr && s.c->closed != is_of_timer ? looks_ready(s) : when(s) <= now;
+    };
+    for (;;) {
+      std::uint32_t ready_cases = 0;
+      for (std::size_t i = 0; i < n_; ++i) ready_cases += is_ready(at(i)) ? 1 : 0;
+      if (ready_cases == 0) return false;
+      std::uint32_t skip = ready_cases == 1 ? 0 : me.choose(site::select_case, ready_cases);
+      std::size_t i = 0;
+      while (!is_ready(at(i)) || skip-- != 0) ++i;
+      if (at(i).c == nullptr && is_time(at(i))) {
+        chosen_ = {i, true};
+        unlock_all(this);
+        return true;
+      }
+      g* next = nullptr;
+      bool happened;
+      try {
+        happened = attempt_case(i, next);
+      } catch (...) {
+        unlock_all(this);
+        if (next != nullptr) ready(me.self(), next);
+        throw;
+      }
+      if (!happened) continue;  // as in try_all
+      unlock_all(this);
+      if (next != nullptr) ready(me.self(), next);
+      return true;
+    }
+  }
+
+  // The first time at which a case happens by itself.
+  [[gnu::noinline, gnu::cold]] std::int64_t deadline() const {
+    std::int64_t first = no_timer;
+    for (std::size_t i = 0; i < n_; ++i) first = std::min(first, when(at(i)));
+    return first;
+  }
+
   void lock_all() {
     nlocks_ = 0;
     for (std::size_t i = 0; i < n_; ++i) {
-      if (at(i).c != nullptr) room_.locks[nlocks_++] = at(i).c;
+      if (at(i).c != nullptr) {
+        room_.locks[nlocks_++] = at(i).c;
+      } else {
+        has_times_ = has_times_ || is_time(at(i));
+      }
     }
     // The rare kind by another instance, so that the compiler goes on to inline this one, which has one use then.
     if constexpr (Semas) {
@@ -265,6 +332,8 @@ class selecting {
       for (std::size_t i = 0, n = s->nlocks_; i < n; ++i) lock_of(locks[i]).unlock();  // order: select.gone
     }
   }
+
+  static void nothing_to_unlock(void*) {}
 
   // A partner that comes takes the first in its channel's queue: of several cases on one channel each must be as likely to
   // be that one.
@@ -340,7 +409,18 @@ class selecting {
       sg->select = &sel;
       (sg->sends ? waitq::send(s.c) : waitq::recv(s.c)).push_back(sg);
     }
-    me.wait<unlock_all>(sel, this, !Semas && sel.n == 0 ? wait_reason::select_no_cases : wait_reason::select, true);
+    if (has_times_ || has_timers_) [[unlikely]] {
+      const std::int64_t until = deadline();
+      const wait_reason why = !Semas && sel.n == 0 && until == no_timer ? wait_reason::select_no_cases : wait_reason::select;
+      // Without a lock to give back the commit must not look at this frame once the timer is armed.
+      if (nlocks_ + nbuckets_ == 0) {
+        me.wait_until<nothing_to_unlock>(sel, nullptr, why, true, until);
+      } else {
+        me.wait_until<unlock_all>(sel, this, why, true, until);
+      }
+    } else {
+      me.wait<unlock_all>(sel, this, !Semas && sel.n == 0 ? wait_reason::select_no_cases : wait_reason::select, true);
+    }
     for (std::uint32_t i = 0; i < sel.n; ++i) {
       chan_sudog* sg = &sel.cases[i];
       if (sg != sel.won) leave_queue(sg);  // order: select.gone
@@ -362,6 +442,9 @@ class selecting {
   std::size_t nlocks_ = 0;
   std::size_t nbuckets_ = 0;
   chosen chosen_{npos, false};
+  std::int64_t begun_ = 0;   // when it was known that the select takes time; 0: not yet
+  bool has_times_ = false;   // cases that are times
+  bool has_timers_ = false;  // perhaps, channels of timers
   bool cancelled_ = false;
   bool sent_to_closed_ = false;
 };

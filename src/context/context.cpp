@@ -167,7 +167,8 @@ struct from_token {
 // Why    a timer that had a share of the canceler would keep what everybody has forgotten until its time.
 struct deadline {
   static void fire(g* self, void* arg, std::uint64_t, std::int64_t when);
-  static void drop_timer(void* arg, std::uint64_t) { drop(static_cast<deadline*>(arg)); }
+  static void drop_timer(void* arg, std::uint64_t seq);
+  static void come(deadline* d);
   static constexpr timer_ops ops{fire, drop_timer};
 
   static void drop(deadline* d) {
@@ -495,15 +496,6 @@ void from_token::fire::operator()() const {
   } while (!__atomic_compare_exchange_n(&n->refs, &refs, refs - 1, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 }
 
-// Cancels n, whose share it has, in a goroutine of its own.
-struct end_of_time {
-  canceler* n;
-  void operator()() const {
-    cancel(n, exceeded, n->at_deadline);
-    context_drop(n);
-  }
-};
-
 // Nobody but the list, or the timer itself, may have n any more; then the share is that one's. Null: n is being destroyed.
 canceler* share_of(deadline* d) {
   mutex_guard guard(d->lock);
@@ -523,31 +515,41 @@ canceler* share_of(deadline* d) {
   return n;
 }
 
+// With the timer's share of d: in a goroutine of its own, or on a plain thread.
+void deadline::come(deadline* d) {
+  if (canceler* n = share_of(d)) {
+    cancel(n, exceeded, n->at_deadline);
+    context_drop(n);
+  }
+  drop(d);
+}
+
 // On an M's scheduler stack: no place for what a cancellation does, which may be the program's code.
 void deadline::fire(g* self, void* arg, std::uint64_t seq, std::int64_t when) {
   auto* d = static_cast<deadline*>(arg);
   if (self == nullptr) {
-    if (canceler* n = share_of(d)) end_of_time{n}();
-    drop(d);
+    come(d);
     return;
   }
-  g* gp = gfget(self->m);
-  if (gp == nullptr) {
-    // No memory for a goroutine just now; a deadline may come late, but not never.
-    if (d->timer.start(self, when + retry_ns, seq) != 0) fatal("context: a timer in a runtime was refused");
-    return;
+  struct body {
+    deadline* d;
+    void operator()() const { come(d); }
+  } in_a_goroutine{d};
+  using entry = v0::detail::entry_of<body, body>;
+  if (launch_by_timer(self->m, &entry::ops, &in_a_goroutine, nullptr)) return;
+  // The last goroutine has ended, and no other can begin; drop_timer will find somebody else.
+  if (d->timer.start(self, when + retry_ns, seq) != 0) fatal("context: a timer of a runtime was refused");
+}
+
+// The runtime that the timer was armed in is gone; the context goes on, with the timers of those in none.
+void deadline::drop_timer(void* arg, std::uint64_t seq) {
+  auto* d = static_cast<deadline*>(arg);
+  {
+    mutex_guard guard(d->lock);
+    if (d->n != nullptr && d->timer.start(nullptr, d->n->at, seq) == 0) return;
   }
-  canceler* n = share_of(d);
-  drop(d);
-  if (n == nullptr) {
-    gfput(self->m->p, gp);
-    return;
-  }
-  using entry = v0::detail::entry_of<end_of_time, end_of_time>;
-  end_of_time body{n};
-  entry::ops.construct(gp->closure, &body);
-  gp->stack_class = self->rt->default_stack_class;
-  launch(self->m, gp, &entry::ops, self, nullptr);
+  // Nobody waits for it any more; or there is no thread for those who do, and they must not wait for ever.
+  come(d);
 }
 
 // ---- making

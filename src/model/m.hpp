@@ -86,6 +86,7 @@ struct alignas(64) m {
   void (*mstartfn)(m*) = nullptr;
   std::uint32_t id = 0;
   std::uint64_t tid = 0;
+  std::uint64_t slack = 0;  // the thread's own, while it is an M
   os::thread thread;
   void* g0_fake_stack = nullptr;  // AddressSanitizer's, in its builds
   os::stack_bounds g0_stack;      // known in AddressSanitizer builds only

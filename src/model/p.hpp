@@ -41,7 +41,7 @@ struct alignas(64) p {
   rt::m* m = nullptr;  // token: who holds it
   sched_t* rt = nullptr;
   std::uint32_t id = 0;
-  std::uint32_t tick_mod = 0;  // schedtick modulo sizes::global_tick
+  std::uint32_t tick_mod = 0;                    // schedtick modulo sizes::global_tick
   std::uint32_t tick_look = sizes::global_tick;  // the tick, of those, at whose end somebody looks around
   std::uint32_t hops = 0;                        // runnext taken so often in this slice
   std::uint32_t ngfree = 0;

@@ -35,7 +35,7 @@ struct process {
   m* mfree = nullptr;
   void* qfree = nullptr;  // blocks of global queues at rest
   p_timers* timers_free = nullptr;
-  bool booted = false;    // the parts that need the system are set up
+  bool booted = false;  // the parts that need the system are set up
 
   // Whether Ps can be taken from threads that are outside the runtime: 1; 2: this kernel cannot, or was told not to.
   atomic<std::uint32_t> membarrier{0};

@@ -84,7 +84,7 @@ struct sched_t {
   bool warned_no_thread = false;
 
   // ---- who sleeps until the next timer (sched/timers.hpp)
-  m* watch = nullptr;                         // under lock; it is on the idle list
+  m* watch = nullptr;                               // under lock; it is on the idle list
   alignas(64) atomic<std::int64_t> watch_until{0};  // 0: nobody; written under lock
 
   // ---- dead gs, shared by the Ps
@@ -106,8 +106,8 @@ struct sched_t {
   alignas(64) atomic<std::uint32_t> foreign{0};  // threads outside that are waking one of our goroutines
   atomic<std::uint32_t> live_ms{0};              // Ms that have not gone home; run() sleeps on it
 
-  std::int64_t main_ended = 0;        // when main returned, or shutdown began; under lock
-  int main_status = 0;                // what the process ends with if they do not end
+  std::int64_t main_ended = 0;  // when main returned, or shutdown began; under lock
+  int main_status = 0;          // what the process ends with if they do not end
 
   // ---- sysmon
   doorbell sysmon_bell;

@@ -17,10 +17,10 @@ struct timer_ops {
 };
 
 struct timer {
-  atomic<void*> home{nullptr};  // the heap it is in
-  std::uint32_t index = 0;      // there
-  std::uint32_t wait_seq = 0;   // of a wait: which one (model/g.hpp)
-  std::uint64_t order = 0;      // when it was inserted, among those of its heap
+  atomic<void*> home{nullptr};     // the heap it is in
+  std::uint32_t index = 0;         // there
+  std::uint32_t wait_seq = 0;      // of a wait: which one (model/g.hpp)
+  std::uint64_t order = 0;         // when it was inserted, among those of its heap
   const timer_ops* ops = nullptr;  // null: a wait
   void* arg = nullptr;             // of a wait: the g
   std::uint64_t seq = 0;           // of a wait: its goid

@@ -102,10 +102,8 @@ class timer_heap {
   void move_to(timer_heap& to) {
     guard mine(lock_);
     guard other(to.lock_);
-    for (std::uint32_t i = 0, n = size(); i < n; ++i) {
-      entries_[i].t->home.store(nullptr, relaxed);
-      to.put(entries_[i].t, entries_[i].when);
-    }
+    // Each is in one of the two at any moment: whoever removes it waits for a lock, and looks again.
+    for (std::uint32_t i = 0, n = size(); i < n; ++i) to.put(entries_[i].t, entries_[i].when);
     n_.store(0, relaxed);
     publish();
   }
@@ -212,7 +210,8 @@ class timer_heap {
     const std::uint32_t room = room_ == 0 ? sizes::timer_room : 2 * room_;
     int err = 0;
     auto* larger = static_cast<entry*>(os::reserve(room * sizeof(entry), &err));
-    if (larger == nullptr || room < room_) fatal("out of memory: no room for another timer; there are, errno", room_, err);
+    if (larger == nullptr || room < room_)
+      fatal("out of memory: no room for another timer; there are, errno", room_, err);
     if (room_ != 0) {
       std::memcpy(static_cast<void*>(larger), entries_, room_ * sizeof(entry));
       os::unmap(entries_, room_ * sizeof(entry));

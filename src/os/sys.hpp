@@ -31,6 +31,9 @@ thread this_thread();  // the caller, so that it can be joined
 void thread_join(thread t);
 bool thread_try_join(thread t);  // false: it still runs
 std::uint64_t thread_id();       // the kernel's tid of the caller
+// How late the kernel may wake the calling thread from a timed sleep, to save power; 0: as late as when it began. Returns
+// what it was, in ns.
+std::uint64_t timer_slack(std::uint64_t ns);
 
 // From now on, should the calling thread end by pthread_exit or cancellation, fn is called on it, late: on its own
 // stack, and other destructors may have run. Null: no more. Returns errno; then nobody will be told.

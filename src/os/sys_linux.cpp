@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -111,6 +112,12 @@ void pause() {
 #elif defined(__aarch64__)
   asm volatile("isb" ::: "memory");  // `yield` is a no-op on most cores
 #endif
+}
+
+std::uint64_t timer_slack(std::uint64_t ns) {
+  const long before = system_call(SYS_prctl, PR_GET_TIMERSLACK);
+  system_call(SYS_prctl, PR_SET_TIMERSLACK, static_cast<long>(ns));
+  return before < 0 ? 0 : static_cast<std::uint64_t>(before);
 }
 
 void yield_thread() { system_call(SYS_sched_yield); }

@@ -1,5 +1,7 @@
 #include "sched/deadlock.hpp"
 
+#include <algorithm>
+
 #include "base/wires.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
@@ -19,8 +21,8 @@ bool at_rest(const sched_t* rt) {
 // What all runtimes together look like at one moment.
 struct picture {
   bool at_rest = true;
-  bool sleeps = false;  // until a timer
-  bool wanted = false;  // some runtime is to report it
+  std::int64_t timer = no_timer;  // the first one
+  bool wanted = false;            // some runtime is to report it
   std::uint64_t goroutines = 0;
   std::uint32_t threads = 0;  // of all runtimes
 };
@@ -29,14 +31,14 @@ picture look() {
   picture seen;
   if (the_process.outside_served.load(acquire)) {
     ++seen.threads;
-    seen.sleeps = the_process.outside_timers.min_when() != no_timer;
+    seen.timer = the_process.outside_timers.min_when();
   }
   mutex_guard list(the_process.runtimes_lock);
   for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.lock();
   for (const sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) {
     const std::uint64_t alive = goroutines_alive(rt);
     seen.at_rest = seen.at_rest && at_rest(rt);
-    seen.sleeps = seen.sleeps || next_timer(rt) != no_timer;
+    seen.timer = std::min(seen.timer, next_timer(rt));
     seen.wanted = seen.wanted || (rt->report_deadlock && alive != 0 && rt->main_ended == 0);
     seen.goroutines += alive;
     seen.threads += rt->nm + (rt->has_sysmon ? 1 : 0);
@@ -47,14 +49,15 @@ picture look() {
 
 }  // namespace
 
-outlook look_for_deadlock() {
+outlook look_for_deadlock(std::int64_t* timer) {
   const picture first = look();
   if (!first.at_rest) return outlook::runs;
-  if (first.sleeps) return outlook::sleeps;
+  *timer = first.timer;
+  if (first.timer != no_timer) return outlook::sleeps;
   const int threads = os::process_threads();
   if (!first.wanted || threads < 0 || static_cast<std::uint32_t>(threads) != first.threads) return outlook::outside;
   const picture second = look();
-  return second.at_rest && !second.sleeps && second.wanted ? outlook::never : outlook::runs;
+  return second.at_rest && second.timer == no_timer && second.wanted ? outlook::never : outlook::runs;
 }
 
 void report_deadlock() {

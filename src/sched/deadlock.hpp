@@ -4,7 +4,7 @@
 //        for the look.
 // What   every runtime of the process is at rest: each M sleeps, listed as idle or waiting for its locked goroutine, so none
 //        is in a blocking call, on its way to sleep, or being started; no goroutine is queued; nobody outside is waking one.
-//        And the process has no thread but ours: any other could release a semaphore. Then nothing can change any more.
+//        No timer is pending. And the process has no thread but ours: any other could release a semaphore. Then nothing can change any more.
 // Why    two looks with the count of threads in between: a thread that is not ours may have ended after the first look, and
 //        have woken a goroutine before. At the second look that one would be seen running.
 // Not    after main's end: then those that are left are awaited, and told of in another way (options::shutdown_timeout).
@@ -21,7 +21,8 @@ enum class outlook : std::uint8_t {
   outside,  // all is at rest, but somebody outside may come
   never,    // a deadlock
 };
-outlook look_for_deadlock();
+// timer: the time of the first one, with outlook::sleeps.
+outlook look_for_deadlock(std::int64_t* timer);
 
 // Says so and ends the process, status 2.
 [[noreturn]] void report_deadlock();

@@ -80,6 +80,9 @@ enum class op : std::uint8_t {
   future_wait,
   fulfil,
   after_fulfil,
+  timer_start,
+  timer_stop,
+  timer_reset,
   count_,
 };
 constexpr const char* to_text(op o) {
@@ -137,7 +140,10 @@ constexpr const char* to_text(op o) {
                                    "after_cancel",
                                    "future_wait",
                                    "fulfil",
-                                   "after_fulfil"};
+                                   "after_fulfil",
+                                   "timer_start",
+                                   "timer_stop",
+                                   "timer_reset"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }

@@ -21,6 +21,7 @@
 #include "sched/extras.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
+#include "sched/timers.hpp"
 #include "weft/error.hpp"
 
 namespace weft::rt {
@@ -251,11 +252,16 @@ bool end_if_last(sched_t* rt) {
   const std::uint32_t why = rt->attention.load(acquire);
   if ((why & (attention_main_returned | attention_main_exited)) == 0) return false;
   if (goroutines_alive(rt) != 0) return false;
-  if ((why & attention_main_returned) == 0) no_goroutines();
+  if ((why & attention_main_returned) == 0) {
+    if (next_timer(rt) != no_timer) return false;  // its function may start some
+    no_goroutines();
+  }
   noise(noise_at::last_out);
   m* idle = nullptr;
   {
     mutex_guard guard(rt->lock);
+    // A timer may have started one: launch_by_timer.
+    if (goroutines_alive(rt) != 0) return false;
     rt->attention.fetch_or(attention_done, release);
     os::futex_wake(&rt->attention, INT_MAX);  // whoever has called shutdown
     idle = rt->midle;

@@ -128,6 +128,34 @@ void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, co
   launch_inline(mp, gp, ops, creator, pc);
 }
 
+bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, const void* pc) {
+  sched_t* rt = mp->rt;
+  g* gp = gfget(mp);
+  if (gp == nullptr) fatal("out of memory: no g for the function of a timer");
+  {
+    // Counted under the lock under which the end is decided: no goroutine that is alive stands for this one.
+    mutex_guard guard(rt->lock);
+    if ((rt->attention.load(relaxed) & attention_done) != 0) {
+      gfput(mp->p, gp);
+      return false;
+    }
+    bump(mp->p->created);
+  }
+  ops->construct(gp->closure, from);
+  gp->stack_class = rt->default_stack_class;
+  gp->entry = ops;
+  gp->gopc = pc;
+  gp->parent_goid = 0;
+  gp->goid = next_goid(mp->p);
+  gp->status.born();
+  runqput(mp->p, gp, goes_next(mp));
+  if (rt->tell == new_work::threads) {
+    noise(noise_at::submitted);
+    wakep(rt);
+  }
+  return true;
+}
+
 // A dead g for somebody without a P.
 static g* gfget_outside(sched_t* rt) {
   g* gp = nullptr;

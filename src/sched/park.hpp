@@ -67,8 +67,8 @@ void proxy_put(g* gp);
 // Whoever calls a blocking primitive: the goroutine, inside the runtime for this scope, or the thread.
 class caller {
  public:
-  explicit caller(op what = op::none) : self_(getg()) {
-    if (self_ != nullptr) door_in(self_, what);
+  explicit caller(op what = op::none, const void* object = nullptr) : self_(getg()) {
+    if (self_ != nullptr) door_in(self_, what, object);
   }
   ~caller() {
     if (self_ != nullptr) {

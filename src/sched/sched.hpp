@@ -39,13 +39,13 @@ void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an 
 void handoffp(p* pp, bool last_looks = true);    // the holder cannot run goroutines any more
 // Sleeps until somebody gives this M a P. True: it has one because timers are due.
 bool stopm(m* mp);
-m* midleget(sched_t* rt);                        // under sched.lock: an idle M, off the list, or null
-void midle_remove(sched_t* rt, m* mp);           // under sched.lock: this one, which is on it
-void startlockedm(m* mp, g* gp);                 // gives the P to the M that gp is bound to
-bool start_bound(sched_t* rt, g* gp);            // gp goes on with an idle P, if there is one
-void stoplockedm(m* mp);                         // sleeps until mp's locked goroutine can go on, with a P
-void start_waiting_ms(sched_t* rt);              // those that startm has left to sysmon
-bool nobody_to_run(const sched_t* rt);           // under sched.lock: no M runs, is idle, blocks, or is being made
+m* midleget(sched_t* rt);               // under sched.lock: an idle M, off the list, or null
+void midle_remove(sched_t* rt, m* mp);  // under sched.lock: this one, which is on it
+void startlockedm(m* mp, g* gp);        // gives the P to the M that gp is bound to
+bool start_bound(sched_t* rt, g* gp);   // gp goes on with an idle P, if there is one
+void stoplockedm(m* mp);                // sleeps until mp's locked goroutine can go on, with a P
+void start_waiting_ms(sched_t* rt);     // those that startm has left to sysmon
+bool nobody_to_run(const sched_t* rt);  // under sched.lock: no M runs, is idle, blocks, or is being made
 [[noreturn]] void no_thread_at_all(const sched_t* rt);
 void acquirep(m* mp, p* pp);
 p* releasep(m* mp);
@@ -63,6 +63,11 @@ void unminit(m* mp);
 void mexit(m* mp);          // on g0: an M that ends before its runtime; its thread is on its way home
 void give_m(m* mp);         // to the process
 bool reap_ms(sched_t* rt);  // joins the threads of such; false: some are not gone yet
+
+// ---- newproc.cpp
+// By a timer: a goroutine that nobody alive has started, whose callable is plain bytes. False: the runtime has ended, and it is
+// not started.
+bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, const void* pc);
 
 // ---- goexit.cpp
 bool end_if_last(sched_t* rt);  // main has returned, or the end was asked for: was this the last goroutine?

@@ -139,7 +139,11 @@ class watch {
         nobody_since_ = now_;
       }
       idle = rt_->npidle.load(relaxed) == procs(rt_) && rt_->to_start == nullptr;
-      rt_->sysmon_waits = idle && idle_rounds_ >= rounds_awake;
+      // Rung for: a P was busy, perhaps for some microseconds, and may soon be again, for a timer. To be woken each time
+      // would cost as much as what the P did.
+      if (deep_ && !rt_->sysmon_waits) idle_rounds_ = 0;
+      deep_ = idle && idle_rounds_ >= rounds_awake;
+      rt_->sysmon_waits = deep_;
     }
     if (nobody_since_ != 0 && now_ - nobody_since_ >= hopeless_after_ns) no_thread_at_all(rt_);
     if (left_alone) {
@@ -175,10 +179,10 @@ class watch {
   // 10 ms, 100 ms, 1 s, 10 s, then each minute.
   void look_whether_for_ever() {
     if (now_ >= deadlock_due_) {
-      switch (look_for_deadlock()) {
+      std::int64_t timer = never;
+      switch (look_for_deadlock(&timer)) {
         case outlook::never: report_deadlock();
-        // Its Ps are busy when the timer has come, and idle again after that: then is time to look.
-        case outlook::sleeps: deadlock_due_ = never; break;
+        case outlook::sleeps: deadlock_due_ = std::max(now_, std::min(timer, never - round_ns)) + round_ns; break;
         // An M may be on its way to sleep; one in a blocking call tells us when it is back.
         case outlook::runs:
         case outlook::outside:
@@ -199,6 +203,7 @@ class watch {
   std::int64_t deadlock_pause_ = round_ns;
   std::int64_t nobody_since_ = 0;  // since then a thread is refused that nobody else can stand in for; 0: not so
   std::uint32_t idle_rounds_ = 0;
+  bool deep_ = false;  // nothing was to be looked at but what somebody rings for
   bool told_ = false;
 };
 

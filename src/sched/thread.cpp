@@ -80,6 +80,8 @@ void minit(m* mp) {
   mp->eh = static_cast<eh_globals*>(os::exception_globals());
   mp->thread_eh = *mp->eh;
   mp->signal_stack = os::signal_stack_install();
+  // The kernel's 50 us would be most of what a sleep of 100 is late. The thread that has called run gets its own back.
+  mp->slack = os::timer_slack(1);
   // Refused (the program has used up its keys): such an end would be silent, as it is everywhere else.
   os::watch_thread_end(on_thread_end);
 #ifdef WEFT_ASAN
@@ -91,6 +93,7 @@ void minit(m* mp) {
 }
 
 void unminit(m* mp) {
+  os::timer_slack(mp->slack);
   os::watch_thread_end(nullptr);
   *mp->eh = mp->thread_eh;
   if (mp->signal_stack != nullptr) os::signal_stack_remove(mp->signal_stack);

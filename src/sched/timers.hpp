@@ -63,7 +63,7 @@ inline void stand_down(sched_t* rt, const m* mp) {
 
 // ---- the heaps themselves
 
-p_timers* timers_get();          // for a new P; null: no memory
+p_timers* timers_get();           // for a new P; null: no memory
 void drop_timers(p_timers& all);  // whatever is still in it will never be called
 void timers_put(p_timers* all);
 

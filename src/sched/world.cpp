@@ -22,9 +22,9 @@ class inspector {
 
   // In this order because each step relies on what those before it have shown: lists end, Ms are this runtime's.
   const char* run() {
-    for (const step s :
-         {&inspector::ms, &inspector::idle_ps, &inspector::ps, &inspector::queues, &inspector::dead_gs,
-          &inspector::stacks, &inspector::timers, &inspector::waiters, &inspector::locks, &inspector::sums, &inspector::dance}) {
+    for (const step s : {&inspector::ms, &inspector::idle_ps, &inspector::ps, &inspector::queues, &inspector::dead_gs,
+                         &inspector::stacks, &inspector::timers, &inspector::waiters, &inspector::locks,
+                         &inspector::sums, &inspector::dance}) {
       if (const char* broken = (this->*s)()) return broken;
     }
     return nullptr;
@@ -230,11 +230,13 @@ class inspector {
     const m* watch = rt_->watch;
     if ((watch != nullptr) != (rt_->watch_until.load(relaxed) != 0)) return wrong("watched by half: timers of P", 0);
     if (watch != nullptr && !watch->listed) return wrong("watches, and is not idle: M", watch->id);
-    if (ended_ || rt_->pidle == nullptr || rt_->nmidle != rt_->nm) return nullptr;
-    // All Ms are idle: whoever watches does so until the first timer at the latest, if nobody is on his way to tell it.
-    if (first != no_timer && watch != nullptr && alone_ && rt_->watch_until.load(relaxed) > first)
-      return wrong("sleeps past a timer: M", watch->id);
-    if (first != no_timer && watch == nullptr && alone_) return wrong("a timer that nobody watches: runtime", 0);
+    // Nobody is on his way to look, or to tell somebody: one sleeps until the first timer at the latest.
+    const bool all_asleep = rt_->nmidle + rt_->nmidlelocked == rt_->nm && rt_->npidle.load(relaxed) == procs(rt_);
+    if (ended_ || !all_asleep || rt_->nmidle == 0 || first == no_timer) return nullptr;
+    if (watch == nullptr)
+      return broken("all asleep, and nobody watches timers: the first is due at", static_cast<std::uint64_t>(first),
+                    ", those who watch: ", 0);
+    if (rt_->watch_until.load(relaxed) > first) return wrong("sleeps past a timer: M", watch->id);
     return nullptr;
   }
 

@@ -108,6 +108,18 @@ std::string describe(op what, std::uint32_t object, bool in_column) {
       of = "future ";
       break;
     case op::fulfil: of = "future "; break;
+    case op::timer_start:
+      text = "start";
+      of = "timer ";
+      break;
+    case op::timer_stop:
+      text = "stop";
+      of = "timer ";
+      break;
+    case op::timer_reset:
+      text = "reset";
+      of = "timer ";
+      break;
     case op::start: text = "starts"; break;
     case op::end: text = "ends"; break;
     case op::poll: text = "asks again"; break;

@@ -22,9 +22,9 @@
 #include <vector>
 
 #include "explore/strategy.hpp"
+#include "model/timer.hpp"
 #include "observe/traceback.hpp"
 #include "sched/exploration.hpp"
-#include "model/timer.hpp"
 #include "sim/choices.hpp"
 #include "weft/sim.hpp"
 

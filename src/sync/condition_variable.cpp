@@ -50,7 +50,7 @@ void enlist(word64 word, v0::detail::cond_waiter* w) {
   word.add(1);
 }
 
-wait_result wait(word64 word, cond_sudog* sg) {
+wait_result wait(word64 word, cond_sudog* sg, std::int64_t deadline) {
   caller me;
   sema_bucket& b = the_process.semas.bucket(word.addr());
   b.lock.lock();
@@ -66,7 +66,7 @@ wait_result wait(word64 word, cond_sudog* sg) {
   }
   sg->gp = me.waiter();
   sg->parked = true;
-  me.wait(b, *sg, wait_reason::cond_wait, true);
+  me.wait_until(b, *sg, wait_reason::cond_wait, true, deadline);
   return sg->result;
 }
 
@@ -120,8 +120,12 @@ void cond_enlist(std::uint64_t* word, cond_waiter* w) {
   rt::enlist(rt::word64(word), w);
 }
 
-bool cond_wait(std::uint64_t* word, cond_waiter* w) {
-  return rt::wait(rt::word64(word), rt::of(w)) != rt::wait_result::cancelled;
+cond_end cond_wait(std::uint64_t* word, cond_waiter* w, std::int64_t deadline) {
+  switch (rt::wait(rt::word64(word), rt::of(w), deadline)) {
+    case rt::wait_result::cancelled: return cond_end::cancelled;
+    case rt::wait_result::timed_out: return cond_end::timed_out;
+    default: return cond_end::notified;
+  }
 }
 
 void cond_withdraw(std::uint64_t* word, cond_waiter* w) { rt::withdraw(rt::word64(word), rt::of(w)); }

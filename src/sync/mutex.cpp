@@ -85,7 +85,20 @@ void waiter_gone(sudog* sg, glist&) {
   }
 }
 
-wait_result lock(word64 word, std::uint64_t holder) {
+// Time is up. It is taken all the same if it is free just now; else the wake-up that was meant for us goes to whoever the
+// holder's unlock finds.
+bool last_look(word64 word, std::uint64_t holder, bool awoken) {
+  for (std::uint64_t old = word.load();;) {
+    const bool is_free = (old & (locked | starving)) == 0;
+    if (!is_free && !awoken) return false;
+    const std::uint64_t now = is_free ? state(old) | locked | holder : old;
+    if (word.cas(old, now & ~(awoken ? woken : 0))) return is_free;  // order: mutex.free
+  }
+}
+
+// Until `deadline` at most, if it is Timed: else wait_result::timed_out.
+template <bool Timed>
+wait_result lock(word64 word, std::uint64_t holder, [[maybe_unused]] std::int64_t deadline = no_timer) {
   caller me;
   sudog sg;
   sg.addr = word.addr();
@@ -117,6 +130,9 @@ wait_result lock(word64 word, std::uint64_t holder) {
       continue;
     }
     noise(noise_at::mutex_slow);
+    if constexpr (Timed) {
+      if (me.now() >= deadline) return last_look(word, holder, awoken) ? wait_result::handed : wait_result::timed_out;
+    }
     b.lock.lock();
     for (old = word.load(); (old & (locked | starving)) != 0;) {
       std::uint64_t now = old + one_waiter;
@@ -138,7 +154,11 @@ wait_result lock(word64 word, std::uint64_t holder) {
     } else {
       b.push_back(&sg, me.ticket());
     }
-    me.wait(b, sg, wait_reason::mutex_lock);
+    if constexpr (Timed) {
+      me.wait_until(b, sg, wait_reason::mutex_lock, false, deadline);
+    } else {
+      me.wait(b, sg, wait_reason::mutex_lock);
+    }
     if (sg.result != wait_result::woken) {
       // Handed over, locked as it is: only the holder's name is missing. Or a timeout.
       if (sg.result == wait_result::handed) {
@@ -211,8 +231,21 @@ bool try_lock(word64 word, std::uint64_t holder) {
 // In an exploration: a scheduling point before each, and one after unlock, which may let others go on.
 [[gnu::noinline, gnu::cold]] void explored_lock(word64 word, std::uint64_t holder) {
   step(op::lock, word.addr());
-  if (!try_lock(word, holder)) lock(word, holder);
+  if (!try_lock(word, holder)) lock<false>(word, holder);
   stepped(op::lock, word.addr());
+}
+
+[[gnu::noinline]] bool lock_for(word64 word, std::uint64_t holder, std::int64_t ns) {
+  if (try_lock(word, holder)) return true;
+  if (ns <= 0) return false;
+  return lock<true>(word, holder, later(now_for(getg()), ns)) == wait_result::handed;
+}
+
+[[gnu::noinline, gnu::cold]] bool explored_lock_for(word64 word, std::uint64_t holder, std::int64_t ns) {
+  step(op::lock, word.addr());
+  const bool taken = lock_for(word, holder, ns);
+  stepped(op::lock, word.addr(), taken);
+  return taken;
 }
 
 [[gnu::noinline, gnu::cold]] bool explored_try_lock(word64 word, std::uint64_t holder) {
@@ -239,7 +272,14 @@ void mutex_lock(std::uint64_t* word) {
   const std::uint64_t holder = mutex_holder();
   if (door_open()) [[unlikely]]
     return rt::explored_lock(rt::word64(word), holder);
-  if (!rt::try_lock(rt::word64(word), holder)) rt::lock(rt::word64(word), holder);
+  if (!rt::try_lock(rt::word64(word), holder)) rt::lock<false>(rt::word64(word), holder);
+}
+
+bool mutex_try_lock_for(std::uint64_t* word, std::int64_t ns) {
+  const std::uint64_t holder = mutex_holder();
+  if (door_open()) [[unlikely]]
+    return rt::explored_lock_for(rt::word64(word), holder, ns);
+  return rt::lock_for(rt::word64(word), holder, ns);
 }
 
 bool mutex_try_lock(std::uint64_t* word) {

@@ -14,6 +14,8 @@
 //        test/stress/taker.cpp.
 #include "weft/semaphore.hpp"
 
+#include <algorithm>
+
 #include "base/print.hpp"
 #include "model/process.hpp"
 #include "sched/exploration.hpp"
@@ -52,9 +54,11 @@ word64 word_of(const sudog* sg) { return word64(static_cast<std::uint64_t*>(cons
 // A timeout or a cancellation has taken sg off the queue.
 void waiter_gone(sudog* sg, glist&) { one_less(word_of(sg)); }
 
-[[gnu::always_inline]] inline wait_result take_or_wait(word64 word) {
+// For so many ns at most; no_timer: for however long.
+[[gnu::always_inline]] inline wait_result take_or_wait(word64 word, std::int64_t ns) {
   caller me;
   if (me.cancelled()) return wait_result::cancelled;
+  const std::int64_t deadline = ns == no_timer ? no_timer : later(me.now(), ns);
   sudog sg;
   sg.gp = me.waiter();
   sg.addr = word.addr();
@@ -76,7 +80,11 @@ void waiter_gone(sudog* sg, glist&) { one_less(word_of(sg)); }
     }
   }
   b.push_back(&sg, b.empty() ? 0 : me.ticket());
-  me.wait(b, sg, wait_reason::semacquire, true);
+  if (ns == no_timer) {
+    me.wait(b, sg, wait_reason::semacquire, true);
+  } else {
+    me.wait_until(b, sg, wait_reason::semacquire, true, deadline);
+  }
   return sg.result;
 }
 
@@ -199,7 +207,14 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
 
 // Apart from the paths that do not wait: those need no frame then.
 [[gnu::noinline]] void wait_for_permit(word64 word) {
-  if (take_or_wait(word) == wait_result::cancelled) throw v0::cancelled();
+  if (take_or_wait(word, no_timer) == wait_result::cancelled) throw v0::cancelled();
+}
+
+[[gnu::noinline]] bool wait_for_permit_for(word64 word, std::int64_t ns) {
+  if (ns <= 0) return false;
+  const wait_result r = take_or_wait(word, std::min(ns, far_future));
+  if (r == wait_result::cancelled) throw v0::cancelled();
+  return r == wait_result::handed;
 }
 
 // In an exploration each is a scheduling point before it, and release one after it too.
@@ -207,6 +222,13 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   step(op::sem_acquire, word.addr());
   if (!take(word)) wait_for_permit(word);
   stepped(op::sem_acquire, word.addr());
+}
+
+[[gnu::noinline, gnu::cold]] bool explored_acquire_for(word64 word, std::int64_t ns) {
+  step(op::sem_acquire, word.addr());
+  const bool taken = take(word) || wait_for_permit_for(word, ns);
+  stepped(op::sem_acquire, word.addr(), taken);
+  return taken;
 }
 
 [[gnu::noinline, gnu::cold]] bool explored_try_acquire(word64 word) {
@@ -274,6 +296,12 @@ bool semaphore_try_acquire(std::uint64_t* word) {
   if (door_open()) [[unlikely]]
     return rt::explored_try_acquire(rt::word64(word));
   return rt::take(rt::word64(word));
+}
+
+bool semaphore_try_acquire_for(std::uint64_t* word, std::int64_t ns) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_acquire_for(rt::word64(word), ns);
+  return rt::take(rt::word64(word)) || rt::wait_for_permit_for(rt::word64(word), ns);
 }
 
 void semaphore_release(std::uint64_t* word, std::ptrdiff_t n) {

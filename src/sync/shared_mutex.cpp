@@ -76,8 +76,9 @@ void waiter_gone(sudog* sg, glist& others) {
   }
 }
 
+// Until `deadline` at most: false, then.
 template <bool Writer>
-void wait_for(word64 word) {
+bool wait_for(word64 word, std::int64_t deadline = no_timer) {
   caller me;
   sudog sg;
   sg.addr = Writer ? writers_of(word) : readers_of(word);
@@ -88,13 +89,14 @@ void wait_for(word64 word) {
     if (Writer ? admits_writer(old) : admits_reader(old)) {
       if (!word.cas(old, Writer ? written : old + one_reader)) continue;  // order: rw.free
       b.lock.unlock();
-      return;
+      return true;
     }
     if (word.cas(old, old | (Writer ? writers_wait : readers_wait))) break;
   }
   sg.gp = me.waiter();
   b.push_back(&sg, b.empty() ? 0 : me.ticket());
-  me.wait(b, sg, Writer ? wait_reason::rwmutex_lock : wait_reason::rwmutex_rlock);
+  me.wait_until(b, sg, Writer ? wait_reason::rwmutex_lock : wait_reason::rwmutex_rlock, false, deadline);
+  return sg.result == wait_result::handed;
 }
 
 bool try_write(word64 word) {
@@ -178,6 +180,21 @@ bool read_unlock(word64 word) {
   }
 }
 
+template <bool Writer>
+[[gnu::noinline]] bool lock_for(word64 word, std::int64_t ns) {
+  if (Writer ? try_write(word) : try_read(word)) return true;
+  return ns > 0 && wait_for<Writer>(word, later(now_for(getg()), ns));
+}
+
+template <bool Writer>
+[[gnu::noinline, gnu::cold]] bool explored_lock_for(word64 word, std::int64_t ns) {
+  constexpr op what = Writer ? op::lock : op::lock_shared;
+  step(what, word.addr());
+  const bool taken = lock_for<Writer>(word, ns);
+  stepped(what, word.addr(), taken);
+  return taken;
+}
+
 // In an exploration: a scheduling point before each, and one after an unlock, which lets others go on.
 [[gnu::noinline, gnu::cold]] void explored_lock(word64 word) {
   step(op::lock, word.addr());
@@ -234,6 +251,18 @@ void shared_mutex_lock_shared(std::uint64_t* word) {
   if (door_open()) [[unlikely]]
     return rt::explored_lock_shared(rt::word64(word));
   if (!rt::try_read(rt::word64(word))) rt::wait_for<false>(rt::word64(word));
+}
+
+bool shared_mutex_try_lock_for(std::uint64_t* word, std::int64_t ns) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_lock_for<true>(rt::word64(word), ns);
+  return rt::lock_for<true>(rt::word64(word), ns);
+}
+
+bool shared_mutex_try_lock_shared_for(std::uint64_t* word, std::int64_t ns) {
+  if (door_open()) [[unlikely]]
+    return rt::explored_lock_for<false>(rt::word64(word), ns);
+  return rt::lock_for<false>(rt::word64(word), ns);
 }
 
 bool shared_mutex_try_lock_shared(std::uint64_t* word) {

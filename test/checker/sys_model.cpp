@@ -114,6 +114,7 @@ bool thread_try_join(thread t) {
   thread_join(t);
   return true;
 }
+std::uint64_t timer_slack(std::uint64_t) { return 0; }
 std::uint64_t thread_id() { return check::current_thread() + 1; }
 stack_bounds thread_stack() { return {}; }
 

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
-#include <fstream>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -54,38 +53,12 @@ struct counts_its_end {
   ~counts_its_end() { ++n; }
 };
 
-// The caller's goroutine is in a `sleep`: it has no P, and its thread sleeps in the kernel.
-class sleeping {
- public:
-  void here() {
-    tid_ = test::thread_id();
-    gp_ = rt::getg();
-  }
-  bool now() const {
-    const rt::g* gp = gp_.load();
-    return gp != nullptr && gp->status.get() == rt::status::detached && thread_sleeps();
-  }
-
- private:
-  bool thread_sleeps() const {
-    std::ifstream file("/proc/self/task/" + std::to_string(tid_.load()) + "/stat");
-    std::string stat;
-    std::getline(file, stat);
-    const std::size_t end = stat.rfind(')');  // of the name
-    return end != std::string::npos && stat.compare(end, 3, ") S") == 0;
-  }
-
-  std::atomic<std::uint64_t> tid_{0};
-  std::atomic<const rt::g*> gp_{nullptr};
-};
-
 // ---- where it comes
 
 struct three_waits {
   semaphore never{0};
   wait_group nobody;
-  test::watched in_semaphore, in_group;
-  sleeping asleep;
+  test::watched in_semaphore, in_group, asleep;
   std::atomic<int> unwound{0}, went_on{0}, by_type{0};
 };
 
@@ -119,7 +92,7 @@ TEST(cancel, waits_are_left_by_unwinding_with_all_destructors) {
           s.asleep.here();
           waits([&] { weft::sleep(1h); });
         });
-        test::yield_until([&] { return s.in_semaphore.waits() && s.in_group.waits() && s.asleep.now(); });
+        test::yield_until([&] { return s.in_semaphore.waits() && s.in_group.waits() && s.asleep.waits(); });
       },
       [](three_waits& s) {
         EXPECT_EQ(s.by_type.load(), 3);

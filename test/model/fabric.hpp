@@ -29,6 +29,7 @@ class fabric {
     for (std::uint32_t i = 0; i < procs; ++i) {
       rt_->allp[i].id = i;
       rt_->allp[i].rt = rt_;
+      rt_->allp[i].timers = new rt::p_timers;
       rt_->allp[i].q.set_solo(procs == 1);
     }
     // The global queue has a block to spare, as it has in a runtime that is not new: fewer steps that matter to nobody.
@@ -74,6 +75,10 @@ class fabric {
   // As the end of a runtime: whatever of it is used after this is used too late.
   static void take_apart(rt::sched_t* rt) {
     rt->runq.drop();
+    for (std::uint32_t i = 0; i < rt->procs_room; ++i) {
+      rt->allp[i].timers->give_back_memory();
+      delete rt->allp[i].timers;
+    }
     delete[] rt->allp;
     delete rt;
   }

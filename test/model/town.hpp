@@ -22,7 +22,8 @@ namespace weft::check {
 
 // What a goroutine does when its script is over: it ends, or the script begins again when it runs next.
 // parks: in the semaphore table, unless it is cancelled.
-enum class then : std::uint8_t { ends, yields, waits, parks };
+// sleeps: until the time that sleep_until has set.
+enum class then : std::uint8_t { ends, yields, waits, parks, sleeps };
 
 class town {
  public:
@@ -121,6 +122,10 @@ class town {
   }
 
   // ---- what scripts do
+  then sleep_until(const rt::g* gp, std::int64_t when) {
+    sleepers_[gp->goid - 1].until = when;
+    return then::sleeps;
+  }
   // A call into the runtime.
   void call(rt::g* gp) {
     rt::enter inside(gp);
@@ -242,6 +247,7 @@ class town {
         say_parked();
         break;
       case then::parks: park(pp, gp); break;
+      case then::sleeps: sleep(gp); break;
     }
   }
 
@@ -267,6 +273,22 @@ class town {
     b.lock.unlock();
     say_parked();
   }
+  // As caller::wait_until and its commit, on g0.
+  void sleep(rt::g* gp) {
+    sleeper& s = sleepers_[gp->goid - 1];
+    s.wait.gp = gp;
+    s.wait.addr = nullptr;
+    s.wait.kind = rt::wait_kind::nowhere;
+    s.wait.result = rt::wait_result::pending;
+    s.wait.queued = true;
+    s.timer.arg = gp;
+    s.timer.seq = gp->goid;
+    s.timer.wait_seq = ++gp->wait_seq;
+    gp->waiting = &s.wait;
+    const std::int64_t until = s.until;
+    gp->status.set(rt::status::running, rt::status::waiting);
+    rt::arm_wait(gp, &s.timer, until);
+  }
   void say_parked() {
     parked_.store(1, rt::release);
     rt::os::futex_wake(&parked_, 2);
@@ -285,8 +307,15 @@ class town {
     if (sched()->attention.load(rt::relaxed) != 0) rt::end_if_last(sched());
   }
 
+  struct sleeper {
+    rt::waiter wait;
+    rt::timer timer;
+    std::int64_t until = 0;
+  };
+
   fabric f_;
   std::vector<script> scripts_;
+  std::array<sleeper, most> sleepers_{};
   std::array<rt::g*, most> first_{};
   std::array<bool, most> asleep_at_start_{};
   std::array<rt::sudog, most> waits_{};

@@ -43,5 +43,34 @@ class duration {
   std::int64_t ns_ = 0;
 };
 
+namespace detail {
+
+WEFT_EXPORT std::int64_t clock_now() noexcept;
+
+template <class T>
+concept a_time_point = requires(const T& t) {
+  typename T::clock;
+  t.time_since_epoch();
+  T::clock::now().time_since_epoch();
+};
+
+// What is left until then, by that clock at the call. Its own difference could overflow.
+template <a_time_point T>
+std::int64_t ns_until(const T& t) {
+  const std::int64_t then = duration(t.time_since_epoch()).count();
+  const std::int64_t now = duration(T::clock::now().time_since_epoch()).count();
+  std::int64_t left = 0;
+  if (then == INT64_MAX || __builtin_sub_overflow(then, now, &left)) return then > now ? INT64_MAX : INT64_MIN;
+  return left;
+}
+
+// Now and so much more, by the runtime's clock: never in the past for a time that no clock will show.
+inline std::int64_t deadline_in(std::int64_t ns) {
+  const std::int64_t now = clock_now();
+  if (ns <= 0) return now;
+  return ns < INT64_MAX - 1 - now ? now + ns : INT64_MAX - 1;
+}
+
+}  // namespace detail
 }  // namespace v0
 }  // namespace weft

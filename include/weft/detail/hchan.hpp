@@ -31,7 +31,7 @@ struct elem_type {
 
 struct hchan {
   std::uint32_t key;     // src/lock/mutex.hpp
-  std::uint32_t closed;  // 0; 1 for ever
+  std::uint32_t closed;  // 0; 1 for ever; is_of_timer
   std::uint64_t qcount;
   std::uint64_t dataqsiz;
   std::uint64_t sendx;
@@ -44,6 +44,9 @@ struct hchan {
   const elem_type* type;
   std::uint64_t refs;
 };
+
+// In `closed`, of a timer's channel (src/chan/timer_chan.hpp): to whoever looks it is as a closed one, and off the fast paths.
+inline constexpr std::uint32_t is_of_timer = 2;
 
 enum class chan_op : std::uint8_t { ok, would_block, closed };  // as chan_status has them
 

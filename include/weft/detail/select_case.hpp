@@ -14,7 +14,8 @@ class select_case;
 
 namespace detail {
 
-enum class case_kind : std::uint8_t { send, recv, acquire };
+// acquire, after, at: no channel; elem is a semaphore's word, or a number of ns, from the beginning of the select, or of the clock.
+enum class case_kind : std::uint8_t { send, recv, acquire, after, at };
 
 // What the core knows of a kind of case. Only one case happens, so all that receive share one piece of memory, the landing,
 // in which a value stays until the locks are free again and it can go where the program wants it.
@@ -30,6 +31,8 @@ struct case_ops {
 inline constexpr case_ops copying{.kind = case_kind::send, .copy = true};
 inline constexpr case_ops moving{.kind = case_kind::send};
 inline constexpr case_ops acquiring{.kind = case_kind::acquire, .large = true};
+inline constexpr case_ops after_a_time{.kind = case_kind::after};
+inline constexpr case_ops at_a_time{.kind = case_kind::at};
 
 struct scase {
   hchan* c;    // null: never ready, or no channel
@@ -83,6 +86,10 @@ namespace detail {
 
 struct access {
   static select_case make(const scase& s) { return select_case(s); }
+  template <class C>
+  static C make(const select_case& s) {
+    return C(s);
+  }
   static const scase& of(const select_case& c) { return c.s_; }
 };
 

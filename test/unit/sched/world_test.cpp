@@ -28,6 +28,7 @@ class world_by_hand : public ::testing::Test {
     for (std::uint32_t i = procs; i-- > 0;) {
       ps[i].id = i;
       ps[i].rt = &rt;
+      ps[i].timers = &timers[i];
       if (i != 0) pidleput(&rt, &ps[i]);
     }
     for (m* mp : {&busy, &asleep}) {
@@ -67,6 +68,7 @@ class world_by_hand : public ::testing::Test {
     while (rt.runq.pop_front() != nullptr) {
     }
     rt.runq.drop();
+    for (p_timers& t : timers) t.give_back_memory();
   }
 
   void make(g& gp) {
@@ -94,6 +96,7 @@ class world_by_hand : public ::testing::Test {
 
   sched_t rt;
   p ps[procs];
+  p_timers timers[procs];
   m busy, asleep;
   g running, queued, waiter, dead;
   sudog sg;
@@ -261,6 +264,49 @@ TEST_F(world_by_hand, work_beside_idle_ps_with_all_asleep_is_named) {
         running.status.set(status::running, status::dead);
         bump(ps[0].ended, 2);
       });
+}
+
+TEST_F(world_by_hand, timers_are_where_they_think_and_somebody_sleeps_until_the_first) {
+  timer t, other;
+  timers[1].insert(&t, 10);
+  timers[1].insert(&other, 20);
+  names(
+      "of P: a timer in it thinks it has another place: P 1", [&] { t.index = 1; }, [&] { t.index = 0; });
+  names(
+      "a timer in it thinks it is elsewhere", [&] { t.home = &timers[0]; }, [&] { t.home = &timers[1]; });
+  names(
+      "watches, and is not idle: M 0",
+      [&] {
+        rt.watch = &busy;
+        rt.watch_until = 5;
+      },
+      [&] {
+        rt.watch = nullptr;
+        rt.watch_until = 0;
+      });
+  names(
+      "watched by half", [&] { rt.watch = &asleep; }, [&] { rt.watch = nullptr; });
+  // All asleep.
+  EXPECT_EQ(&queued, ps[0].q.take());
+  queued.status.set(status::runnable, status::running);
+  queued.status.set(status::running, status::dead);
+  running.status.set(status::running, status::dead);
+  bump(ps[0].ended, 2);
+  busy.curg = nullptr;
+  running.m = nullptr;
+  pidleput(&rt, releasep(&busy));
+  busy.set_listed(true);
+  busy.schedlink = rt.midle;
+  rt.midle = &busy;
+  rt.nmidle = 2;
+  EXPECT_THAT(found(), HasSubstr("all asleep, and nobody watches timers: the first is due at 10"));
+  rt.watch = &asleep;
+  rt.watch_until = 10;
+  EXPECT_EQ("", found());
+  names(
+      "sleeps past a timer: M 1", [&] { rt.watch_until = 11; }, [&] { rt.watch_until = 10; });
+  EXPECT_TRUE(p_timers::remove(&t));
+  EXPECT_TRUE(p_timers::remove(&other));
 }
 
 // Sums that others may disturb are checked when there are none.

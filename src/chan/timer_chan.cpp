@@ -1,0 +1,120 @@
+#include "chan/timer_chan.hpp"
+
+#include <new>
+
+#include "chan/transfer.hpp"
+#include "model/timer.hpp"
+#include "sched/park.hpp"
+
+namespace weft::rt {
+namespace {
+
+timer_chan* of(hchan* c) { return static_cast<timer_chan*>(c); }
+
+void unlock_chan(void* c) { lock_of(static_cast<hchan*>(c)).unlock(); }
+
+// With the lock.
+bool take(timer_chan* t, place to, std::int64_t now) {
+  if (!t->pending || t->when > now) return false;
+  std::int64_t value = t->when;  // when it was due, not when somebody looked
+  if (t->period != 0) {
+    t->when = next_on_grid(t->when, t->period, now);
+  } else {
+    t->pending = false;
+  }
+  move_elem(t->type, to, {&value, nullptr, false});
+  return true;
+}
+
+// With the lock: all who wait look again.
+void send_around(hchan* c, glist& all) {
+  while (chan_sudog* sg = waitq::recv(c).claim()) all.push_back(finish(waitq::recv(c), sg, wait_result::woken));
+}
+
+}  // namespace
+
+timer_chan* make_timer_chan(std::int64_t ns, std::int64_t period) {
+  static_assert(alignof(timer_chan) == alignof(hchan), "free_chan gives it back as it does a channel");
+  void* memory = ::operator new (sizeof(timer_chan), std::align_val_t{alignof(hchan)});
+  auto* t = ::new (memory) timer_chan{};
+  t->closed = v0::detail::is_of_timer;
+  t->buf = static_cast<unsigned char*>(memory) + sizeof(timer_chan);
+  t->type = &v0::detail::type_of<std::int64_t>;
+  t->refs = 1;
+  t->when = later(now_for(getg()), ns);
+  t->period = period;
+  t->pending = true;
+  return t;
+}
+
+bool timer_set(hchan* c, std::int64_t ns, std::int64_t period) {
+  caller me(op::timer_reset, c);
+  timer_chan* t = of(c);
+  glist all;
+  bool was;
+  {
+    mutex_guard guard(lock_of(c));
+    was = t->pending;
+    t->when = later(me.now(), ns);
+    t->period = period;
+    t->pending = true;
+    send_around(c, all);
+  }
+  ready_all(me.self(), all);
+  return was;
+}
+
+bool timer_clear(hchan* c) {
+  caller me(op::timer_stop, c);
+  timer_chan* t = of(c);
+  glist all;
+  bool was;
+  {
+    mutex_guard guard(lock_of(c));
+    was = t->pending;
+    t->pending = false;
+    send_around(c, all);
+  }
+  ready_all(me.self(), all);
+  return was;
+}
+
+std::int64_t timer_when(const hchan* c) {
+  const auto* t = static_cast<const timer_chan*>(c);
+  return t->pending ? t->when : no_timer;
+}
+
+attempt timer_now(hchan* c, place to) { return take(of(c), to, now_for(getg())) ? attempt::done : attempt::nobody; }
+
+bool timer_try_recv(hchan* c, place to) {
+  caller me;
+  mutex_guard guard(lock_of(c));
+  return take(of(c), to, me.now());
+}
+
+bool timer_recv(hchan* c, place to) {
+  caller me;
+  for (;;) {
+    lock_of(c).lock();
+    const bool taken = take(of(c), to, me.now());
+    if (taken || me.cancelled()) {
+      lock_of(c).unlock();
+      return taken;
+    }
+    chan_sudog sg;
+    sg.gp = me.waiter();
+    sg.addr = c;
+    sg.kind = wait_kind::chan;
+    sg.elem = to.elem;
+    sg.put = to.put;
+    sg.copy = to.copy;
+    sg.sends = false;
+    waitq::recv(c).push_back(&sg);
+    me.wait_until<unlock_chan>(sg, c, wait_reason::chan_receive, true, timer_when(c));
+    if (sg.orphaned) [[unlikely]]
+      v0::detail::chan_drop(c);
+    if (sg.result == wait_result::cancelled) return false;
+  }
+}
+
+}  // namespace weft::rt

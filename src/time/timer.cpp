@@ -1,0 +1,153 @@
+// The public face of timers: those with a channel are the channel's business (chan/timer_chan.hpp); here are the panics, and
+// after_func.
+//
+// after_func's object: who shares it holds a reference, in `refs`: each handle, the pending call, each goroutine that runs it.
+// Its lock orders stop and reset, and is never held when the function is called, or destroyed.
+#include "weft/timer.hpp"
+
+#include <new>
+#include <string>
+
+#include "chan/timer_chan.hpp"
+#include "sched/callback_timer.hpp"
+#include "sched/enter.hpp"
+#include "sched/park.hpp"
+#include "sched/sched.hpp"
+#include "weft/error.hpp"
+
+namespace weft {
+inline namespace v0 {
+namespace detail {
+
+struct func_timer {
+  explicit func_timer(const func_ops* of) : ops(of) {}
+
+  std::uint64_t refs = 1;
+  rt::mutex lock;
+  const func_ops* ops;
+  const void* pc = nullptr;  // of after_func's caller
+  rt::callback_timer timer{&timer_ops, this};
+
+  static void fire(rt::g* self, void* arg, std::uint64_t, std::int64_t);
+  static void drop(void* arg, std::uint64_t) { func_drop(static_cast<func_timer*>(arg)); }
+  static constexpr rt::timer_ops timer_ops{fire, drop};
+};
+
+namespace {
+
+std::size_t place_of_f(const func_ops* ops) { return (sizeof(func_timer) + ops->align - 1) / ops->align * ops->align; }
+std::size_t align_of(const func_ops* ops) {
+  return ops->align > alignof(func_timer) ? ops->align : alignof(func_timer);
+}
+
+void free_memory(func_timer* t) noexcept {
+  const std::size_t align = align_of(t->ops);
+  t->~func_timer();
+  ::operator delete (static_cast<void*>(t), std::align_val_t{align});
+}
+
+// What a goroutine of after_func runs.
+struct run_func {
+  func_timer* t;
+  void operator()() const {
+    struct last {
+      func_timer* t;
+      ~last() { func_drop(t); }
+    } share{t};
+    t->ops->call(func_of(t));
+  }
+};
+
+rt::g* starter(const char* call) {
+  rt::g* self = rt::getg();
+  if (self == nullptr)
+    throw error(std::string(call) +
+                " called outside a runtime: nobody would run its function; start one with weft::run");
+  return self;
+}
+
+bool arm_func(func_timer* t, std::int64_t ns, rt::op what) {
+  rt::caller me(what, t);
+  rt::mutex_guard guard(t->lock);
+  const bool was = t->timer.stop();
+  if (!was) func_hold(t);
+  static_cast<void>(t->timer.start(me.self(), rt::later(me.now(), ns)));  // cannot fail: the caller is in a runtime
+  return was;
+}
+
+}  // namespace
+
+// On a scheduler's stack, by whoever fires.
+void func_timer::fire(rt::g* self, void* arg, std::uint64_t, std::int64_t) {
+  auto* t = static_cast<func_timer*>(arg);
+  using entry = entry_of<run_func, const run_func&>;
+  const run_func body{t};
+  static_assert(entry::ops.trivial);
+  if (!rt::launch_by_timer(self->m, &entry::ops, const_cast<run_func*>(&body), t->pc)) func_drop(t);
+}
+
+hchan* timer_make(std::int64_t ns, std::int64_t period) { return rt::make_timer_chan(ns, period); }
+
+bool timer_stop(hchan* c) { return rt::timer_clear(c); }
+
+bool timer_reset(hchan* c, std::int64_t ns) { return rt::timer_set(c, ns, 0); }
+
+hchan* ticker_make(std::int64_t period) {
+  if (period <= 0) throw error("non-positive interval for NewTicker");
+  return rt::make_timer_chan(period, period);
+}
+
+void ticker_stop(hchan* c) { rt::timer_clear(c); }
+
+void ticker_reset(hchan* c, std::int64_t period) {
+  if (period <= 0) throw error("non-positive interval for Ticker.Reset");
+  if (c == nullptr) throw error("time: Reset called on uninitialized Ticker");
+  rt::timer_set(c, period, period);
+}
+
+void timer_throw_unset(const char* call) { throw error(call); }
+
+func_timer* func_make(const func_ops* ops) {
+  void* memory = ::operator new (place_of_f(ops) + ops->size, std::align_val_t{align_of(ops)});
+  return ::new (memory) func_timer(ops);
+}
+
+void* func_of(func_timer* t) noexcept { return reinterpret_cast<unsigned char*>(t) + place_of_f(t->ops); }
+
+void func_discard(func_timer* t) noexcept { free_memory(t); }
+
+void func_start(func_timer* t, std::int64_t ns) {
+  starter("weft::after_func");
+  t->pc = __builtin_return_address(0);
+  arm_func(t, ns, rt::op::timer_start);
+}
+
+bool func_stop(func_timer* t) {
+  bool was;
+  {
+    rt::caller me(rt::op::timer_stop, t);
+    rt::mutex_guard guard(t->lock);
+    was = t->timer.stop();
+  }
+  if (was) func_drop(t);
+  return was;
+}
+
+bool func_reset(func_timer* t, std::int64_t ns) {
+  starter("weft::timer::reset of after_func");
+  return arm_func(t, ns, rt::op::timer_reset);
+}
+
+void func_hold(func_timer* t) noexcept {
+  if (t != nullptr) __atomic_fetch_add(&t->refs, 1, __ATOMIC_RELAXED);
+}
+
+void func_drop(func_timer* t) noexcept {
+  if (t == nullptr || __atomic_fetch_sub(&t->refs, 1, __ATOMIC_ACQ_REL) != 1) return;
+  t->ops->destroy(func_of(t));
+  free_memory(t);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

@@ -1,0 +1,146 @@
+// Who sleeps until the next timer (sched/timers.hpp, order timers.watch): Ms that live as find_runnable and stopm have it.
+//
+// A lost timer shows as a deadlock: the goroutine that waits for it is waited for. A watch that sleeps past an earlier timer
+// shows by the clock: it jumps only when somebody's time has come and nobody else can go on, so it must not be beyond that
+// timer's own when its goroutine runs.
+#include "sched/timers.hpp"
+
+#include "model/town.hpp"
+
+namespace {
+
+using namespace weft::check;
+namespace rt = weft::rt;
+
+constexpr std::int64_t soon = 1'000'000;
+constexpr std::int64_t late = 1'000'000'000'000;
+
+// Others wait for it without giving their P up.
+struct gate {
+  rt::atomic<std::uint32_t> open{0};
+  void pass() {
+    open.store(1, rt::release);
+    rt::os::futex_wake(&open, 3);
+  }
+  void wait() {
+    while (open.load(rt::acquire) == 0) rt::os::futex_wait(&open, 0);
+  }
+};
+
+MODEL(watch_sleeper_comes_back, "the only goroutine sleeps, and its M wakes it", .timeouts = 0) {
+  town t(2);
+  int turn = 0;
+  rt::g* a = t.goroutine([&](rt::g* gp) {
+    if (++turn == 1) return t.sleep_until(gp, soon);
+    expect(rt::os::now() >= soon, "not early");
+    t.main_returns();
+    return then::ends;
+  });
+  rt::m* one = t.m_with(0, a);
+  rt::m* two = t.idle_m();
+  auto other = [&] { t.live(two); };
+  auto s = start(other);
+  t.live(one);
+  s.join();
+  t.expect_over();
+}
+
+MODEL(watch_beside_a_busy_p, "a goroutine sleeps, and another keeps its P: an idle M wakes it on another P",
+      .preemptions = 1, .timeouts = 0) {
+  town t(2);
+  gate woken;
+  int turn = 0;
+  rt::g* sleeper = t.goroutine([&](rt::g* gp) {
+    if (++turn == 1) return t.sleep_until(gp, soon);
+    woken.pass();
+    return then::ends;
+  });
+  rt::g* hog = t.goroutine([&](rt::g*) {
+    woken.wait();
+    t.main_returns();
+    return then::ends;
+  });
+  rt::m* one = t.m_with(0, sleeper);
+  t.queue(0, hog);
+  rt::m* two = t.idle_m();
+  auto other = [&] { t.live(two); };
+  auto s = start(other);
+  t.live(one);
+  s.join();
+  t.expect_over();
+}
+
+// The watch sleeps until `late`, or is about to: a timer that comes before is armed by somebody who goes on running.
+MODEL(watch_is_told_of_an_earlier_timer, "the M that sleeps until a timer is woken for an earlier one",
+      .preemptions = 1, .timeouts = 0) {
+  town t(2);
+  gate fired;
+  static std::int64_t when_fired;
+  when_fired = 0;
+  int turn = 0;
+  rt::g* late_sleeper = t.goroutine([&](rt::g* gp) {
+    if (++turn == 1) return t.sleep_until(gp, late);
+    return then::ends;
+  });
+  static constexpr auto fire = [](rt::g*, void* arg, std::uint64_t, std::int64_t) {
+    when_fired = rt::os::now();
+    static_cast<gate*>(arg)->pass();
+  };
+  static constexpr rt::timer_ops ops{fire, [](void*, std::uint64_t) {}};
+  rt::timer early;
+  early.ops = &ops;
+  early.arg = &fired;
+  rt::g* adder = t.goroutine([&](rt::g* gp) {
+    {
+      rt::enter inside(gp);
+      rt::arm(gp->m, &early, soon);
+    }
+    fired.wait();
+    expect(when_fired >= soon && when_fired < late, "at its own time, not when the later one is due");
+    t.main_returns();
+    return then::ends;
+  });
+  // Each has a P: one goes idle and watches while the other arms.
+  rt::m* one = t.m_with(0, late_sleeper);
+  rt::m* two = t.m_with(1, adder);
+  auto other = [&] { t.live(two); };
+  auto s = start(other);
+  t.live(one);
+  s.join();
+  t.expect_over();
+}
+
+MODEL(watch_hands_on, "an M that watches is given work, and another watches in its place", .sample = true,
+      .timeouts = 0) {
+  town t(3);
+  gate woken;
+  int turn = 0;
+  rt::g* sleeper = t.goroutine([&](rt::g* gp) {
+    if (++turn == 1) return t.sleep_until(gp, soon);
+    woken.pass();
+    return then::ends;
+  });
+  rt::g* hog = t.goroutine([&](rt::g*) {
+    woken.wait();
+    return then::ends;
+  });
+  rt::g* starter = t.goroutine([&](rt::g* gp) {
+    t.submit(gp, hog);
+    woken.wait();
+    t.main_returns();
+    return then::ends;
+  });
+  rt::m* one = t.m_with(0, sleeper);
+  rt::m* two = t.m_with(1, starter);
+  rt::m* three = t.idle_m();
+  auto b = [&] { t.live(two); };
+  auto c = [&] { t.live(three); };
+  auto s = start(b);
+  auto u = start(c);
+  t.live(one);
+  s.join();
+  u.join();
+  t.expect_over();
+}
+
+}  // namespace
