@@ -210,23 +210,15 @@ caller::looked caller::look(g* gp) {
   return join_scope(x) ? looked::watched : looked::unwinds;
 }
 
-namespace {
-
-struct watched_commit {
-  void (*commit)(void*);
-  void* arg;
-};
-
-// On the other side of the switch. gp is waiting and its status locked: so it stays, and its frame with it, until it has been
-// looked at; whoever takes it meanwhile waits for the lock.
-void commit_watched(m*, g* gp, void* what) {
-  const auto& to = *static_cast<watched_commit*>(what);
+// gp is waiting and its status locked: so it stays, and its frame with it, until it has been looked at; whoever takes it
+// meanwhile waits for the lock.
+void finish_watched_park(g* gp, void (*commit)(void*), void* arg) {
   gp->m = nullptr;
   gp->status.park_locked();
   noise(noise_at::parked);
   store_load_barrier();  // order: cancel.scope
   const bool late = must_unwind(gp);
-  to.commit(to.arg);  // order: park.commit
+  commit(arg);  // order: park.commit
   glist others;
   const bool mine = late && gp->waiting->cancellable && may_be_unwound(gp) &&
                     take_locked(gp, wait_result::cancelled, others);
@@ -236,6 +228,18 @@ void commit_watched(m*, g* gp, void* what) {
   g* self = getg();
   if (mine) ready(self, gp);
   ready_all(self, others);
+}
+
+namespace {
+
+struct watched_commit {
+  void (*commit)(void*);
+  void* arg;
+};
+
+void commit_watched(m*, g* gp, void* what) {
+  const auto to = *static_cast<watched_commit*>(what);
+  finish_watched_park(gp, to.commit, to.arg);
 }
 
 }  // namespace

@@ -205,6 +205,9 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
 // The same, but gp, and whoever can go on because of that, are the caller's to ready.
 bool take_waiter_into(g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why, glist& awake);
 
+// The other side of a park under a context: gp has left its stack, and commit(arg) makes it known to who can ready it.
+void finish_watched_park(g* gp, void (*commit)(void*), void* arg);
+
 // Takes whatever gp waits in off its queues; it will not run again. Of the objects themselves only channels are touched,
 // and those whose queues it is in exist. On an exploration's one thread.
 void unqueue(g* gp);
