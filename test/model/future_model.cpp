@@ -41,7 +41,7 @@ MODEL(future_wait_against_result, "who waits gets the result, and the state goes
   makes.join();
 }
 
-MODEL(future_two_waiters, "one in the word, one in the table: both go on", .preemptions = 3) {
+MODEL(future_two_waiters, "one in the word, one in the table: both go on", .preemptions = 2) {
   state* s = new_state(3);
   auto makes = start([&] { fulfil(s, 7); });
   auto other = start([&] { expect(get(s) == 7, "the result"); });
@@ -50,7 +50,7 @@ MODEL(future_two_waiters, "one in the word, one in the table: both go on", .pree
   other.join();
 }
 
-MODEL(future_three_waiters, "and three", .preemptions = 1) {
+MODEL(future_three_waiters, "and three", .sample = true) {
   state* s = new_state(4);
   auto a = start([&] { expect(get(s) == 7, "the result"); });
   auto b = start([&] { expect(get(s) == 7, "the result"); });
@@ -85,7 +85,7 @@ MODEL(future_channel_against_result, "a channel that is made while the result co
   drop(s);
 }
 
-MODEL(future_two_channels, "two ask for the channel: they get one", .preemptions = 3) {
+MODEL(future_two_channels, "two ask for the channel: they get one", .preemptions = 2) {
   state* s = new_state(3);
   auto makes = start([&] { fulfil(s, 7); });
   weft::v0::detail::hchan* mine = nullptr;

@@ -19,6 +19,11 @@ struct future_state {
   bool taken = false;
   hchan* done = nullptr;  // closed when it is ready; made when a select asks for it
   std::exception_ptr thrown;
+
+  future_state() = default;
+  future_state(const future_state&) = delete;
+  future_state& operator=(const future_state&) = delete;
+  ~future_state() { chan_drop(done); }
 };
 
 inline constexpr std::uint64_t future_ready = 1;
