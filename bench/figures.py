@@ -100,6 +100,16 @@ FIGURES = [
     Figure("parked on a channel: all of a goroutine", 5017, "bytes", "chan_parked_bytes", 1, 1_000_000),
     Figure("  its creation and first park", 3000, "ns", "chan_parked_creation", 1, 1_000_000),
     Figure("  woken by close, and its end", 200, "ns", "chan_parked_end", 1, 1_000_000),
+    Figure("timer, set + stop", 40, "ns", "timer_set_stop", 100, 10_000, go=False),
+    Figure("after_func, set + stop", 40, "ns", "func_set_stop", 100, 1, go=False),
+    Figure("  with a million set", 50, "ns", "func_set_stop", 100, 1_000_000, go=False),
+    Figure("  reset", None, "ns", "timer_reset", 100, 10_000, go=False),
+    Figure("select with a limit, an item", None, "ns", "select_with_limit", 100, 10_000, go=False),
+    Figure("sleep of 1 ms: late by, median", 80_000, "ns", "sleep_late", 3, 1000, 2, go=False, cpu=False),
+    Figure("  of 100 us", 70_000, "ns", "sleep_late", 3, 100, 2, go=False, cpu=False),
+    Figure("100,000 sleep up to 100 ms: CPU to wake all", 120e6, "ns", "sleepers_cpu", 2, 100_000, go=False, cpu=False),
+    Figure("  late by, 99 of 100", 10e6, "ns", "sleepers_late", 2, 100_000, go=False, cpu=False),
+    Figure("1000 ticks a second: CPU of a second", 8e6, "ns", "tick_cpu", 3, 1000, 2, go=False, cpu=False),
     Figure("a run of an exploration, 5 goroutines", 20_000, "ns", "explore", 100, 200, go=False),
 ]
 DOOR = Figure("enter + leave", 6, "instr")

@@ -261,6 +261,10 @@ void free_chan(hchan* c) noexcept {
       return;
     }
   }
+  if (c->closed == is_of_timer) {
+    ::operator delete(static_cast<void*>(c));
+    return;
+  }
   if (c->type->destroy != nullptr) {
     for (; c->qcount != 0; --c->qcount, c->recvx = rt::after(c, c->recvx)) c->type->destroy(rt::slot(c, c->recvx));
   }

@@ -98,6 +98,24 @@ class timer_heap {
     return true;
   }
 
+  // ---- for an exploration, which fires those of one time in every order; linear
+  // Calls f(t) for each that is due.
+  template <class F>
+  void for_each_due(std::int64_t now, F f) {
+    guard g(lock_);
+    for (std::uint32_t i = 0, n = size(); i < n; ++i) {
+      if (entries_[i].when <= now) f(entries_[i].t);
+    }
+  }
+  // This one, which is in the heap.
+  template <class Copy>
+  void pop_this(Timer* t, Copy copy) {
+    guard g(lock_);
+    copy(t, entries_[t->index].when);
+    take_out(t->index);
+    t->home.store(nullptr, release);  // order: timers.gone
+  }
+
   // All of them, for a P that goes. Nobody else moves heaps at the time.
   void move_to(timer_heap& to) {
     guard mine(lock_);

@@ -83,6 +83,7 @@ enum class op : std::uint8_t {
   timer_start,
   timer_stop,
   timer_reset,
+  due,  // nobody's: which of several timers of one time is fired first, or whether somebody goes on before
   count_,
 };
 constexpr const char* to_text(op o) {
@@ -143,7 +144,8 @@ constexpr const char* to_text(op o) {
                                    "after_fulfil",
                                    "timer_start",
                                    "timer_stop",
-                                   "timer_reset"};
+                                   "timer_reset",
+                                   "due"};
   static_assert(sizeof names / sizeof *names == static_cast<std::size_t>(op::count_));
   return names[static_cast<std::size_t>(o)];
 }

@@ -345,12 +345,13 @@ static bool rest(m* mp) {
   return true;
 }
 
-// Under sched.lock, with mp about to be listed as idle: the time until which it is the one to sleep, or never.
+// Under sched.lock, with mp about to be listed as idle: the time until which it is the one to sleep, or no_timer. It takes the
+// place of one that would sleep for longer, and need not wake it.
 static std::int64_t begin_watch(sched_t* rt, m* mp) {
-  if (rt->watch != nullptr || rt->npidle.load(relaxed) == 0) return no_timer;
+  if (rt->npidle.load(relaxed) == 0) return no_timer;
   store_load_barrier();  // order: timers.watch
   std::int64_t until = next_timer(rt);
-  if (until == no_timer) return no_timer;
+  if (until == no_timer || (rt->watch != nullptr && rt->watch_until.load(relaxed) <= until)) return no_timer;
   rt->watch = mp;
   rt->watch_until.store(until, relaxed);
   noise(noise_at::watch_says);
@@ -360,33 +361,35 @@ static std::int64_t begin_watch(sched_t* rt, m* mp) {
   return until;
 }
 
-// As rest, for the one that watches. True: its time has come, and it is still idle; it has a P then, if one is idle, and is
-// off the list, or knows of a later time and is not.
-static bool rest_until(m* mp, std::int64_t until) {
+enum class watched_until : std::uint8_t {
+  woken,     // before its time
+  its_time,  // off the idle list, with a P if one is idle
+  replaced,  // another watches; it is idle still
+};
+
+// As rest, for the one that watches.
+static watched_until rest_until(m* mp, std::int64_t until) {
   sched_t* rt = mp->rt;
   for (;;) {
     const std::int64_t left = until - os::now();
-    if (left > 0 && mp->park.sleep_for(left)) return false;
+    if (left > 0 && mp->park.sleep_for(left)) return watched_until::woken;
     {
       mutex_guard guard(rt->lock);
       if (mp->listed) {
+        if (rt->watch != mp) return watched_until::replaced;
         // Somebody else may have fired them.
-        until = next_timer(rt);
-        if (until > os::now() && until != no_timer) {
-          rt->watch_until.store(until, relaxed);
-          store_load_barrier();  // order: timers.watch
-          until = std::min(until, next_timer(rt));
-          rt->watch_until.store(until, relaxed);
-          continue;
-        }
+        stand_down(rt, mp);
+        if (next_timer(rt) == no_timer) return watched_until::replaced;
+        until = begin_watch(rt, mp);
+        if (until != no_timer && until > os::now()) continue;
         midle_remove(rt, mp);
         if (p* pp = pidleget(rt)) acquirep(mp, pp);
-        return true;
+        return watched_until::its_time;
       }
     }
     // Somebody has just taken it off the list, and is about to wake it.
     mp->park.sleep();
-    return false;
+    return watched_until::woken;
   }
 }
 
@@ -414,12 +417,12 @@ bool stopm(m* mp) {
     }
     mp->blocked = true;
     noise(noise_at::m_listed);
-    const bool came = until != no_timer && rest_until(mp, until);
-    if (until == no_timer && !rest(mp)) return false;
+    const watched_until how = until == no_timer ? watched_until::replaced : rest_until(mp, until);
+    if (how == watched_until::replaced && !rest(mp)) return false;
     refresh_coarse_now();  // sysmon may have slept as long as this M: waits that begin now began now
     mp->park.clear();
     mp->blocked = false;
-    if (came) {
+    if (how == watched_until::its_time) {
       if (mp->p != nullptr) return true;
       continue;  // no P is idle: each looks after its own timers
     }

@@ -246,6 +246,7 @@ void engine::begin(const orders& o) {
   holders_.clear();
   names_.clear();
   switches_.clear();
+  due_asked_ = 0;
   objects_.clear();
   if (o.choices != nullptr) {
     for (const choice& c : *o.choices) {
@@ -342,8 +343,8 @@ void engine::enqueue(g* gp) {
 
 p_timers& engine::timers() const { return *rt_.the_m()->p->timers; }
 
-// Nobody can go on, or those who can only yield: the clock goes to the next timer's time, and all of that time are fired,
-// in the order in which they were armed.
+// Nobody can go on, or those who can only yield: the clock goes to the next timer's time. Who sleeps until then wakes, in
+// the order of the sleeps; other timers of that time are due: fire_due.
 void engine::pass_time() {
   begin_stretch();
   if (timers().min_when() == no_timer) {
@@ -351,19 +352,36 @@ void engine::pass_time() {
     return;
   }
   now = std::max(now, timers().min_when());
-  due_.clear();
-  while (timers().min_when() <= now) {
-    due_timer first{};
-    timers().pop_due(now, 1, [&](const timer* t, std::int64_t when) {
-      first = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
-    });
-    due_.push_back(first);
+  find_due();
+  for (timer* t : due_) {
+    const g* gp = t->ops == nullptr ? static_cast<const g*>(t->arg) : nullptr;
+    if (gp != nullptr && gp->status.get() == status::waiting && gp->waiting->kind == wait_kind::nowhere) fire(t);
   }
-  std::sort(due_.begin(), due_.end(), [](const due_timer& a, const due_timer& b) { return a.order < b.order; });
-  for (const due_timer& d : due_) fire(d);
 }
 
-void engine::fire(const due_timer& due) {
+void engine::find_due() {
+  due_.clear();
+  timers().for_each_due(now, [this](timer* t) { due_.push_back(t); });
+  std::sort(due_.begin(), due_.end(), [](const timer* a, const timer* b) { return a->order < b->order; });
+}
+
+// A time limit against whoever comes at that very time: each of the due timers may be the next to be fired, or somebody goes on
+// first, who may stop some of them. In the plain schedule all are fired, as they were armed.
+void engine::fire_due(bool somebody) {
+  while (timers().min_when() <= now) {
+    find_due();
+    const auto n = static_cast<std::uint32_t>(due_.size());
+    const std::uint32_t ways = n + (somebody || !runnable_.empty() ? 1 : 0);
+    const std::uint32_t chosen = ways == 1 ? 0 : choose_at({1, op::due, ++due_asked_, which_case}, ways, 0);
+    if (chosen == n) return;
+    fire(due_[chosen]);
+  }
+}
+
+void engine::fire(timer* t) {
+  due_timer due{};
+  timers().pop_this(
+      t, [&](const timer* of, std::int64_t when) { due = {of->ops, of->arg, of->seq, of->order, when, of->wait_seq}; });
   if (due.ops != nullptr) {
     due.ops->fire(&rt_.the_m()->g0, due.arg, due.seq, due.when);
     drain();
@@ -410,6 +428,7 @@ void engine::on_point(g* gp, op what, const void* object) {
   }
   if (!watches_.empty()) ask(gp);
   drain();
+  fire_due(true);  // the one that is here can go on
   // Once more by its index: asking or draining may have made the vector grow.
   const auto index = static_cast<std::uint32_t>(gp->goid - 1);
   if (is_yield(what)) {
@@ -444,6 +463,7 @@ g* engine::on_next() {
   }
   for (;;) {
     drain();
+    fire_due(false);
     if (!runnable_.empty()) {
       const std::uint32_t chosen = decide(nowhere, at);
       if (chosen != nowhere) return take_out(chosen);
@@ -668,7 +688,7 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
       drain();
     }
     // All that can happen at the time of the deadline is in time.
-    if (!runnable_.empty() && now <= deadline) continue;
+    if ((!runnable_.empty() || timers().min_when() <= now) && now <= deadline) continue;
     if (holds(pred)) return;
     if (now >= deadline) fail(gp, failure_kind::eventually, std::string(what));
     caller me;
@@ -683,7 +703,12 @@ void engine::wait_until(g* gp, void* pred, bool (*holds)(void*), std::int64_t wi
 
 std::uint32_t engine::choose_case(g* gp, std::uint32_t n) {
   const actor& a = of(gp);
-  const place at{static_cast<std::uint32_t>(gp->goid), a.what, a.nth[static_cast<std::uint32_t>(a.what)], which_case};
+  return choose_at(
+      {static_cast<std::uint32_t>(gp->goid), a.what, a.nth[static_cast<std::uint32_t>(a.what)], which_case}, n,
+      a.object_number);
+}
+
+std::uint32_t engine::choose_at(const place& at, std::uint32_t n, std::uint32_t object) {
   std::uint32_t chosen = 0;
   if (orders_.strategy != nullptr) {
     chosen = orders_.strategy->choose(n);
@@ -691,7 +716,7 @@ std::uint32_t engine::choose_case(g* gp, std::uint32_t n) {
     chosen = found->second - 1;
     ++result_.applied;
   }
-  if (orders_.record && chosen != 0) result_.choices.push_back({at, chosen + 1, {}, a.object_number});
+  if (orders_.record && chosen != 0) result_.choices.push_back({at, chosen + 1, {}, object});
   if (orders_.others) {
     for (std::uint32_t i = 0; i < n && result_.others.size() < max_others; ++i) {
       if (i != chosen) result_.others.push_back({result_.steps, {at, i + 1}});

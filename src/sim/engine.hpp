@@ -184,7 +184,10 @@ class engine : public exploration {
   void take_step(std::uint32_t chosen, bool switched);
   void drain();
   void pass_time();
-  void fire(const due_timer& due);
+  void fire(timer* t);
+  void find_due();
+  void fire_due(bool somebody);  // somebody: there is one who could go on before, beside those in runnable_
+  std::uint32_t choose_at(const place& at, std::uint32_t n, std::uint32_t object);
   p_timers& timers() const;
   void switch_from(g* gp, g* to);
   g* take_out(std::uint32_t position);
@@ -208,7 +211,8 @@ class engine : public exploration {
   std::vector<std::uint32_t> runnable_;
   std::vector<explore::candidate> candidates_;
   std::vector<std::uint32_t> positions_;  // of the candidates, in runnable_
-  std::vector<due_timer> due_;
+  std::vector<timer*> due_;      // find_due: those of the time that it is, in the order in which they were armed
+  std::uint32_t due_asked_ = 0;  // how often that order was a choice
   std::vector<g*> settlers_;
   std::vector<watched> watches_;
   std::vector<std::pair<std::string, std::uint32_t>> bugs_;  // calls of buggify by name

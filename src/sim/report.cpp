@@ -339,6 +339,11 @@ std::string choices_in_words(const result& r) {
       text += "buggify(\"" + c.fired + "\") fires at its " + ordinal(c.chosen) + " call\n";
       continue;
     }
+    if (c.at.what == op::due) {
+      text += "of the timers that are due (asked for the " + ordinal(c.at.nth) + " time), the " + ordinal(c.chosen) +
+              " is fired first, or, if there are fewer, somebody goes on before\n";
+      continue;
+    }
     if (c.at.waits == which_case) {
       text += title(of(r, c.at.actor)) + " takes, in " + describe(c.at.what, c.object) + " (its " + ordinal(c.at.nth) +
               "), the " + ordinal(c.chosen) + " of the cases that are ready\n";

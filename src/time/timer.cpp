@@ -2,7 +2,8 @@
 // after_func.
 //
 // after_func's object: who shares it holds a reference, in `refs`: each handle, the pending call, each goroutine that runs it.
-// Its lock orders stop and reset, and is never held when the function is called, or destroyed.
+// Its lock orders resets, and is never held when the function is called, or destroyed. The first start has the object to itself;
+// a stop needs no lock but the heap's: whoever takes the timer out of it has stopped it.
 #include "weft/timer.hpp"
 
 #include <new>
@@ -40,10 +41,16 @@ std::size_t align_of(const func_ops* ops) {
   return ops->align > alignof(func_timer) ? ops->align : alignof(func_timer);
 }
 
+constexpr bool plain_new(std::size_t align) { return align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__; }
+
 void free_memory(func_timer* t) noexcept {
   const std::size_t align = align_of(t->ops);
   t->~func_timer();
-  ::operator delete (static_cast<void*>(t), std::align_val_t{align});
+  if (plain_new(align)) {
+    ::operator delete(static_cast<void*>(t));
+  } else {
+    ::operator delete (static_cast<void*>(t), std::align_val_t{align});
+  }
 }
 
 // What a goroutine of after_func runs.
@@ -66,13 +73,9 @@ rt::g* starter(const char* call) {
   return self;
 }
 
-bool arm_func(func_timer* t, std::int64_t ns, rt::op what) {
-  rt::caller me(what, t);
-  rt::mutex_guard guard(t->lock);
-  const bool was = t->timer.stop();
-  if (!was) func_hold(t);
+// With the share of `t` that the pending call has.
+void arm_func(func_timer* t, rt::caller& me, std::int64_t ns) {
   static_cast<void>(t->timer.start(me.self(), rt::later(me.now(), ns)));  // cannot fail: the caller is in a runtime
-  return was;
 }
 
 }  // namespace
@@ -108,7 +111,9 @@ void ticker_reset(hchan* c, std::int64_t period) {
 void timer_throw_unset(const char* call) { throw error(call); }
 
 func_timer* func_make(const func_ops* ops) {
-  void* memory = ::operator new (place_of_f(ops) + ops->size, std::align_val_t{align_of(ops)});
+  const std::size_t size = place_of_f(ops) + ops->size;
+  const std::size_t align = align_of(ops);
+  void* memory = plain_new(align) ? ::operator new(size) : ::operator new (size, std::align_val_t{align});
   return ::new (memory) func_timer(ops);
 }
 
@@ -119,14 +124,15 @@ void func_discard(func_timer* t) noexcept { free_memory(t); }
 void func_start(func_timer* t, std::int64_t ns) {
   starter("weft::after_func");
   t->pc = __builtin_return_address(0);
-  arm_func(t, ns, rt::op::timer_start);
+  rt::caller me(rt::op::timer_start, t);
+  func_hold(t);
+  arm_func(t, me, ns);
 }
 
 bool func_stop(func_timer* t) {
   bool was;
   {
-    rt::caller me(rt::op::timer_stop, t);
-    rt::mutex_guard guard(t->lock);
+    const rt::caller me(rt::op::timer_stop, t);
     was = t->timer.stop();
   }
   if (was) func_drop(t);
@@ -135,7 +141,12 @@ bool func_stop(func_timer* t) {
 
 bool func_reset(func_timer* t, std::int64_t ns) {
   starter("weft::timer::reset of after_func");
-  return arm_func(t, ns, rt::op::timer_reset);
+  rt::caller me(rt::op::timer_reset, t);
+  rt::mutex_guard guard(t->lock);
+  const bool was = t->timer.stop();
+  if (!was) func_hold(t);
+  arm_func(t, me, ns);
+  return was;
 }
 
 void func_hold(func_timer* t) noexcept {

@@ -46,6 +46,14 @@ class Skynet(Example):
                 self.assertIn(f'"{bad}"', result.stderr.decode())
 
 
+class Time(Example):
+    def test_prints_what_it_says(self):
+        for name in "select_timeout", "ticker", "rate_limiter":
+            for procs in "1", "2", "4":
+                with self.subTest(name=name, procs=procs):
+                    self.check(support.run(name, env=support.environment(WEFT_PROCS=procs)), support.expected(name))
+
+
 class GoldenOrder(Example):
     def test_exact_with_one_p(self):
         for variables in {}, {"WEFT_PROCS": "1"}:

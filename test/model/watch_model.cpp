@@ -110,6 +110,30 @@ MODEL(watch_is_told_of_an_earlier_timer, "the M that sleeps until a timer is wok
   t.expect_over();
 }
 
+// Each sleeps on its own P and M. Whoever lies down second takes the watch over, or is watched for.
+MODEL(watch_is_taken_over, "one that lies down with an earlier timer does not trust the one that sleeps longer",
+      .preemptions = 1, .timeouts = 0) {
+  town t(2);
+  int turns[2] = {};
+  rt::g* late_sleeper = t.goroutine([&](rt::g* gp) {
+    if (++turns[0] == 1) return t.sleep_until(gp, late);
+    t.main_returns();
+    return then::ends;
+  });
+  rt::g* soon_sleeper = t.goroutine([&](rt::g* gp) {
+    if (++turns[1] == 1) return t.sleep_until(gp, soon);
+    expect(rt::os::now() < late, "woken at its own time");
+    return then::ends;
+  });
+  rt::m* one = t.m_with(0, late_sleeper);
+  rt::m* two = t.m_with(1, soon_sleeper);
+  auto other = [&] { t.live(two); };
+  auto s = start(other);
+  t.live(one);
+  s.join();
+  t.expect_over();
+}
+
 MODEL(watch_hands_on, "an M that watches is given work, and another watches in its place", .sample = true,
       .timeouts = 0) {
   town t(3);
