@@ -30,8 +30,8 @@ constexpr int hangs = 2;  // the request that never ends
 
 struct server {
   weft::chan<int> requests;
-  weft::context stop = weft::context::background().with_cancel();         // no new requests
-  weft::context give_up = weft::context::background().with_cancel();      // what is left is to end
+  weft::context stop = weft::context::background().with_cancel();     // no new requests
+  weft::context give_up = weft::context::background().with_cancel();  // what is left is to end
   std::atomic<int> accepted{0}, answered{0}, given_up{0};
 
   void handle(int request) {

@@ -37,7 +37,7 @@ struct context_access;
 // One share is the list's that it is in, the other the handle's.
 struct after_func_node;
 struct after_func_ops {
-  void (*start)(after_func_node* n);            // in a goroutine of its own, or here, on a plain thread; and drops it
+  void (*start)(after_func_node* n);  // in a goroutine of its own, or here, on a plain thread; and drops it
   void (*destroy)(after_func_node* n) noexcept;
 };
 
@@ -106,7 +106,8 @@ struct value_node : context_node {
   std::any value;
 
   template <class A, class V>
-  value_node(context_node* of, const A& k, V&& v) : key(k), value(std::in_place_type<std::decay_t<V>>, static_cast<V&&>(v)) {
+  value_node(context_node* of, const A& k, V&& v)
+      : key(k), value(std::in_place_type<std::decay_t<V>>, static_cast<V&&>(v)) {
     static constexpr context_ops the_ops{release, find};
     parent = context_hold(of);
     nearest = of == nullptr ? nullptr : of->nearest;
@@ -176,7 +177,8 @@ class context {
   [[nodiscard]] context with_deadline(const std::chrono::time_point<Clock, Duration>& at,
                                       std::exception_ptr cause = {}) const {
     if constexpr (std::is_same_v<Clock, clock>) {
-      return context(detail::context_with_deadline(n_, detail::to_ns(at.time_since_epoch()), static_cast<std::exception_ptr&&>(cause)));
+      return context(detail::context_with_deadline(n_, detail::to_ns(at.time_since_epoch()),
+                                                   static_cast<std::exception_ptr&&>(cause)));
     } else {
       using wide = std::chrono::duration<long double>;
       return with_timeout(wide(at.time_since_epoch()) - wide(Clock::now().time_since_epoch()),
@@ -216,9 +218,7 @@ class context {
   }
 
   /// Closed when this context is cancelled. Nil, if it never can be. Always the same channel.
-  [[nodiscard]] recv_chan<> done() const {
-    return detail::chan_access::adopt<recv_chan<>>(detail::context_done(n_));
-  }
+  [[nodiscard]] recv_chan<> done() const { return detail::chan_access::adopt<recv_chan<>>(detail::context_done(n_)); }
   /// Empty until it is cancelled, and until done() is closed; then why, a context_errc.
   [[nodiscard]] std::error_code err() const noexcept {
     const int e = detail::context_err(n_);
@@ -327,7 +327,7 @@ class with_scope {
   with_scope& operator=(const with_scope&) = delete;
 
  private:
-  void* carried_;         // by whom
+  void* carried_;  // by whom
   context_node* outer_;
   void* outer_obeys_;
 };

@@ -57,7 +57,8 @@ template <class R>
 void drop_result(result_of<R>* s) noexcept {
   if (s == nullptr) return;
   // Who has the only share needs no locked instruction to know it: nobody else can make another.
-  if (__atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1 || __atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) == 1) delete s;
+  if (__atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1 || __atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) == 1)
+    delete s;
 }
 
 // What the goroutine calls. If it goes without having been called, its runtime has ended, and nobody will.
@@ -104,9 +105,9 @@ struct async_call {
 
 // How it comes into its goroutine: with a plain f, running no code of the program's.
 template <class R, class D>
-inline constexpr entry_ops async_ops{entry_of<async_call<R, D>, async_call<R, D>>::construct,
-                                     entry_of<async_call<R, D>, async_call<R, D>>::run,
-                                     entry_of<async_call<R, D>, async_call<R, D>>::drop, std::is_trivially_copyable_v<D>};
+inline constexpr entry_ops async_ops{
+    entry_of<async_call<R, D>, async_call<R, D>>::construct, entry_of<async_call<R, D>, async_call<R, D>>::run,
+    entry_of<async_call<R, D>, async_call<R, D>>::drop, std::is_trivially_copyable_v<D>};
 
 }  // namespace detail
 

@@ -326,7 +326,7 @@ class selecting {
       sema_bucket** buckets = s->room_.buckets;
       const std::size_t nlocks = s->nlocks_;
       const std::size_t nbuckets = s->nbuckets_;
-      for (std::size_t i = 0; i < nlocks; ++i) lock_of(locks[i]).unlock();           // order: select.gone
+      for (std::size_t i = 0; i < nlocks; ++i) lock_of(locks[i]).unlock();   // order: select.gone
       for (std::size_t i = 0; i < nbuckets; ++i) buckets[i]->lock.unlock();  // order: select.gone
     } else {
       for (std::size_t i = 0, n = s->nlocks_; i < n; ++i) lock_of(locks[i]).unlock();  // order: select.gone
@@ -411,7 +411,8 @@ class selecting {
     }
     if (has_times_ || has_timers_) [[unlikely]] {
       const std::int64_t until = deadline();
-      const wait_reason why = !Semas && sel.n == 0 && until == no_timer ? wait_reason::select_no_cases : wait_reason::select;
+      const wait_reason why =
+          !Semas && sel.n == 0 && until == no_timer ? wait_reason::select_no_cases : wait_reason::select;
       // Without a lock to give back the commit must not look at this frame once the timer is armed.
       if (nlocks_ + nbuckets_ == 0) {
         me.wait_until<nothing_to_unlock>(sel, nullptr, why, true, until);
@@ -478,7 +479,8 @@ template <std::size_t N>
   if (n <= 64) return select_small<64>(cases, n, block, landing, drawn);
   const std::unique_ptr<hchan*[]> locks(new hchan*[n]);
   const std::unique_ptr<unsigned char[]> sudogs(new unsigned char[n * sizeof(chan_sudog)]);
-  return select_with<false>(cases, n, block, landing, drawn, {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get()});
+  return select_with<false>(cases, n, block, landing, drawn,
+                            {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get()});
 }
 
 template <std::size_t N>
@@ -516,8 +518,8 @@ const void* first_channel(const select_case* cases, std::size_t n) {
   return nullptr;
 }
 
-[[gnu::noinline, gnu::cold]] chosen explored_select(const select_case* cases, std::size_t n, bool block,
-                                                    void* landing, bool acquiring) {
+[[gnu::noinline, gnu::cold]] chosen explored_select(const select_case* cases, std::size_t n, bool block, void* landing,
+                                                    bool acquiring) {
   const op what = block ? op::select : op::try_select;
   step(what, first_channel(cases, n));
   const chosen c = acquiring ? select_acquiring(cases, n, block, landing) : select_slow(cases, n, block, landing, npos);

@@ -62,7 +62,8 @@ constexpr int exceeded = static_cast<int>(v0::context_errc::deadline_exceeded);
 
 constexpr std::int64_t retry_ns = 1'000'000;
 constexpr std::uint32_t children_at_once = 64;
-constexpr std::uint64_t one_settles = std::uint64_t{1} << 32;  // a wait_group's word (src/sync/wait_group.cpp): a count of one
+constexpr std::uint64_t one_settles = std::uint64_t{1}
+                                      << 32;  // a wait_group's word (src/sync/wait_group.cpp): a count of one
 
 // Somebody that is to hear of a canceler's end: a canceler, or a function.
 struct child {
@@ -99,9 +100,7 @@ struct canceler : context_node, child {
   canceler* stop_next = nullptr;  // of a walk: those whose stop callbacks are to be called
 };
 
-canceler* canceler_of(const context_node* n) {
-  return n == nullptr ? nullptr : static_cast<canceler*>(n->nearest);
-}
+canceler* canceler_of(const context_node* n) { return n == nullptr ? nullptr : static_cast<canceler*>(n->nearest); }
 bool is_open(const canceler* n) { return n->s.state.load(relaxed) == scope_state::open; }
 
 // The caller, inside the door if it is a goroutine. As `caller` (sched/park.hpp), but no place to give way: between closing
@@ -310,7 +309,8 @@ struct aftermath {
 // n's lock is held, and it is open. Whether there is more to it than the state.
 bool mark(canceler* n, int err) {
   n->err = err;
-  const bool more = n->done != nullptr || n->timer != nullptr || n->stop != nullptr || n->s.members != nullptr || n->list != nullptr;
+  const bool more =
+      n->done != nullptr || n->timer != nullptr || n->stop != nullptr || n->s.members != nullptr || n->list != nullptr;
   if (more) n->settling = one_settles;
   n->s.state.store(more ? scope_state::closing : scope_state::done, release);  // order: context.done
   return more;
@@ -582,7 +582,8 @@ const canceler* with_cause(const canceler* n) {
 // The state, when nobody is in the middle of closing.
 scope_state settled_state(const canceler* n) {
   scope_state s;
-  for (std::uint32_t spins = 1; (s = n->s.state.load(acquire)) == scope_state::closing; ++spins) {  // order: context.done
+  for (std::uint32_t spins = 1; (s = n->s.state.load(acquire)) == scope_state::closing;
+       ++spins) {  // order: context.done
     if (spins % sizes::scan_pauses == 0) {
       os::yield_thread();
     } else {

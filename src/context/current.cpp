@@ -3,8 +3,8 @@
 // A plain thread has its record in thread-local storage, the only one beside getg's. Code that finds no goroutine here cannot
 // be moved to another thread, so what the compiler keeps of its address across a call stays true.
 #include "arch/getg.hpp"
-#include "context/carried.hpp"
 #include "context/canceler.hpp"
+#include "context/carried.hpp"
 #include "sched/cancel.hpp"
 #include "sched/extras.hpp"
 #include "weft/context.hpp"

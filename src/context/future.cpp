@@ -129,7 +129,8 @@ void close_done(hchan* c) {
 }
 
 [[gnu::always_inline]] inline void settle(future_state* s) {
-  const std::uint64_t old = __atomic_exchange_n(&s->word, is_there, __ATOMIC_ACQ_REL);  // order: future.ready, future.done
+  const std::uint64_t old =
+      __atomic_exchange_n(&s->word, is_there, __ATOMIC_ACQ_REL);  // order: future.ready, future.done
   if (old != 0) wake_up(s, old);
 }
 

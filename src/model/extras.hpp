@@ -38,15 +38,15 @@ using v0::detail::local_node;
 struct local_table {
   local_node* newest;
   std::uint32_t n;
-  std::uint32_t slots;     // a power of two, more than n
+  std::uint32_t slots;  // a power of two, more than n
   local_node** by_id;
 };
 
 struct g_extras {
   atomic<std::uint32_t> asks{0};
-  bool queued = false;       // token: in the list of `joined`
-  char* name = nullptr;      // malloc'ed
-  g* gp = nullptr;           // whose
+  bool queued = false;                          // token: in the list of `joined`
+  char* name = nullptr;                         // malloc'ed
+  g* gp = nullptr;                              // whose
   v0::detail::context_node* current = nullptr;  // a share; null: the background
   scope* obeys = nullptr;                       // of `current`
   scope* joined = nullptr;                      // in whose list it is, or was until that scope was cancelled

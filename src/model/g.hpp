@@ -23,9 +23,9 @@ struct eh_globals {
   std::uint32_t uncaught = 0;
 };
 
-inline constexpr std::uint8_t g_is_g0 = 1;  // an M's scheduler context
-inline constexpr std::uint8_t g_tied = 2;   // came back without a P, and waits for one on its thread
-inline constexpr std::uint8_t g_has_extras = 4;            // `extras` is its own
+inline constexpr std::uint8_t g_is_g0 = 1;                  // an M's scheduler context
+inline constexpr std::uint8_t g_tied = 2;                   // came back without a P, and waits for one on its thread
+inline constexpr std::uint8_t g_has_extras = 4;             // `extras` is its own
 inline constexpr std::uint8_t g_locked = 8;                 // to its thread
 inline constexpr std::uint8_t g_is_thread = 16;             // a plain thread's proxy: readied by a futex wake
 inline constexpr std::uint8_t g_no_cancel = 32;             // in a no_cancel scope

@@ -29,10 +29,10 @@ enum class wait_result : std::uint8_t {
 
 // Where a wait is queued, and with it how a timeout or a cancellation takes it away.
 enum class wait_kind : std::uint8_t {
-  sema,     // a sudog
-  chan,     // a chan_sudog
-  select,   // several chan_sudogs; addr is the select_wait
-  nowhere,  // nobody else knows of it: a nil channel, a select without cases
+  sema,              // a sudog
+  chan,              // a chan_sudog
+  select,            // several chan_sudogs; addr is the select_wait
+  nowhere,           // nobody else knows of it: a nil channel, a select without cases
   in_word,           // alone, in the object's word: a pointer to it, in the bits above in_word_flags
   acquiring_select,  // as select, and in the semaphore table too: an acquiring_wait (model/hchan.hpp)
 };
@@ -58,7 +58,8 @@ inline bool leave_word(waiter* w) {
   auto* at = static_cast<std::uint64_t*>(const_cast<void*>(w->addr));
   std::uint64_t word = __atomic_load_n(at, __ATOMIC_RELAXED);
   while (waiter_in(word) == w) {
-    if (__atomic_compare_exchange_n(at, &word, word & in_word_flags, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return true;
+    if (__atomic_compare_exchange_n(at, &word, word & in_word_flags, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+      return true;
   }
   return false;
 }

@@ -220,8 +220,8 @@ void finish_watched_park(g* gp, void (*commit)(void*), void* arg) {
   const bool late = must_unwind(gp);
   commit(arg);  // order: park.commit
   glist others;
-  const bool mine = late && gp->waiting->cancellable && may_be_unwound(gp) &&
-                    take_locked(gp, wait_result::cancelled, others);
+  const bool mine =
+      late && gp->waiting->cancellable && may_be_unwound(gp) && take_locked(gp, wait_result::cancelled, others);
   gp->status.unlock_waiting();
   if (!late) [[likely]]
     return;

@@ -34,7 +34,9 @@ atomic<std::uint64_t>& word_of(const void* object) {
 
 engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 
-bool changes(op what) { return what != op::wait && what != op::latch_wait && what != op::barrier_wait && what != op::future_wait; }
+bool changes(op what) {
+  return what != op::wait && what != op::latch_wait && what != op::barrier_wait && what != op::future_wait;
+}
 
 // What a strategy is told that the next step touches. An address does for the name of an object: strategies ask no more
 // than whether two are the same. Which variable a point stands beside is not known, so each races with each, and

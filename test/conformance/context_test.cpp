@@ -250,8 +250,14 @@ void layers(bool by_timeout, std::uint64_t seed) {
         at = at.with_value(i, i * i);
         values.emplace_back(i, i * i);
         break;
-      case 1: at = at.with_cancel(); can_be_cancelled.push_back(at); break;
-      case 2: at = at.with_timeout(1h); can_be_cancelled.push_back(at); break;
+      case 1:
+        at = at.with_cancel();
+        can_be_cancelled.push_back(at);
+        break;
+      case 2:
+        at = at.with_timeout(1h);
+        can_be_cancelled.push_back(at);
+        break;
       default: at = at.with_value("layer", i); break;
     }
     chain.push_back(at);
@@ -543,7 +549,7 @@ TEST(context, the_nearest_value_of_a_key_is_found) {
     EXPECT_EQ(std::any_cast<int>(two.value(std::string_view("k"))), 2);
     EXPECT_EQ(std::any_cast<std::string>(two.value(a_key{1})), "struct");
     EXPECT_FALSE(two.value(a_key{2}).has_value());
-    EXPECT_FALSE(two.value(1).has_value());   // another type
+    EXPECT_FALSE(two.value(1).has_value());  // another type
     EXPECT_FALSE(two.value(1L).has_value());
     EXPECT_TRUE(two.value("other").has_value());  // there, and null
     EXPECT_EQ(*two.value_as<int>("k"), 2);
@@ -778,26 +784,27 @@ TEST(with, current_is_what_it_says_and_inherited) {
   everywhere([] {
     const context a = context::background().with_cancel();
     const context b = a.with_value("k", 1);
-    EXPECT_EQ(with(a, [&] {
-                EXPECT_TRUE(context::current() == a);
-                with(b, [&] {
-                  EXPECT_TRUE(context::current() == b);
-                  wait_group all;
-                  all.go([&] {
-                    EXPECT_TRUE(context::current() == b);
-                    with(context::background(), [] { EXPECT_TRUE(context::current() == context::background()); });
-                    all.go([&] { EXPECT_TRUE(context::current() == b); });
-                  });
-                  go(attrs{.name = "named"}, [&all, b, one = (all.add(1), 0)] {
-                    EXPECT_TRUE(context::current() == b);
-                    EXPECT_EQ(this_goroutine::name(), "named");
-                    all.done();
-                  });
-                  all.wait();
-                });
-                EXPECT_TRUE(context::current() == a);
-                return 7;
-              }),
+    EXPECT_EQ(with(a,
+                   [&] {
+                     EXPECT_TRUE(context::current() == a);
+                     with(b, [&] {
+                       EXPECT_TRUE(context::current() == b);
+                       wait_group all;
+                       all.go([&] {
+                         EXPECT_TRUE(context::current() == b);
+                         with(context::background(), [] { EXPECT_TRUE(context::current() == context::background()); });
+                         all.go([&] { EXPECT_TRUE(context::current() == b); });
+                       });
+                       go(attrs{.name = "named"}, [&all, b, one = (all.add(1), 0)] {
+                         EXPECT_TRUE(context::current() == b);
+                         EXPECT_EQ(this_goroutine::name(), "named");
+                         all.done();
+                       });
+                       all.wait();
+                     });
+                     EXPECT_TRUE(context::current() == a);
+                     return 7;
+                   }),
               7);
     EXPECT_TRUE(context::current() == context::background());
     EXPECT_THROW(with(a, [] { throw std::runtime_error("through"); }), std::runtime_error);

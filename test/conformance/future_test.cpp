@@ -35,8 +35,8 @@ void everywhere(F body) {
 // ---- signatures, to the letter
 
 using weft::future;
-static_assert(std::is_nothrow_default_constructible_v<future<int>> && std::is_nothrow_copy_constructible_v<future<int>> &&
-              std::is_nothrow_move_assignable_v<future<int>>);
+static_assert(std::is_nothrow_default_constructible_v<future<int>> &&
+              std::is_nothrow_copy_constructible_v<future<int>> && std::is_nothrow_move_assignable_v<future<int>>);
 static_assert(std::is_same_v<decltype(weft::async([] { return 1; })), future<int>>);
 static_assert(std::is_same_v<decltype(weft::async([] {})), future<void>>);
 static_assert(std::is_same_v<decltype(weft::async([]() -> const std::string { return {}; })), future<std::string>>);
@@ -137,7 +137,8 @@ TEST(future, results_of_all_kinds) {
     EXPECT_EQ(async([] { return no_default(3); }).get().v, 3);
     const auto aligned = async([] { return wide(); });
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&aligned.get()) % 64, 0u);
-    const auto large = async([big = std::vector<int>(100, 1), pad = std::array<char, 200>()] { return big.size() + pad.size(); });
+    const auto large =
+        async([big = std::vector<int>(100, 1), pad = std::array<char, 200>()] { return big.size() + pad.size(); });
     EXPECT_EQ(large.get(), 300u);
     EXPECT_EQ(async(std::function<int()>([] { return 4; })).get(), 4);
     EXPECT_EQ(async(attrs{.name = "named"}, [] { return std::string(this_goroutine::name()); }).get(), "named");

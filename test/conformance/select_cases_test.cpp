@@ -44,9 +44,10 @@ concept selects = requires(C&&... c) {
   { try_select(static_cast<C&&>(c)...) } -> std::same_as<std::optional<std::size_t>>;
 };
 constexpr auto handler = [] {};
-static_assert(selects<decltype(on(std::stop_token())), decltype(on(std::stop_token(), handler)),
-                      decltype(on(context().done(), handler)), decltype(on(std::declval<weft::future<void>&>(), handler)),
-                      decltype(acquire(std::declval<semaphore&>(), handler))>);
+static_assert(
+    selects<decltype(on(std::stop_token())), decltype(on(std::stop_token(), handler)),
+            decltype(on(context().done(), handler)), decltype(on(std::declval<weft::future<void>&>(), handler)),
+            decltype(acquire(std::declval<semaphore&>(), handler))>);
 
 // ---- each, alone
 
@@ -98,8 +99,7 @@ TEST(select_cases, the_choice_among_those_that_are_ready_is_uniform) {
         chan<int> ch(1);
         ch.close();
         std::array<int, 5> n{};
-        for (int i = 0; i < rounds; ++i)
-          ++n[select(acquire(s), on(c.done()), on(stop.get_token()), on(f), recv(ch))];
+        for (int i = 0; i < rounds; ++i) ++n[select(acquire(s), on(c.done()), on(stop.get_token()), on(f), recv(ch))];
         for (const int each : n) {
           EXPECT_GT(each, rounds / 5 * 0.85);
           EXPECT_LT(each, rounds / 5 * 1.15);
@@ -266,8 +266,7 @@ TEST(select_cases, plain_threads_select_too) {
     const context c = context::background().with_cancel();
     std::atomic<int> sum{0};
     std::vector<std::thread> threads;
-    for (int i = 0; i < 3; ++i)
-      threads.emplace_back([&] { sum += select(acquire(s), on(c.done())) == 0 ? 1 : 10; });
+    for (int i = 0; i < 3; ++i) threads.emplace_back([&] { sum += select(acquire(s), on(c.done())) == 0 ? 1 : 10; });
     s.release(2);
     test::yield_until([&] { return sum == 2; });
     c.cancel();

@@ -264,7 +264,8 @@ TEST(task_group, waiting_for_a_place_is_a_cancellation_point) {
 TEST(task_group, misuse_is_named) {
   everywhere([] {
     task_group group;
-    EXPECT_EQ(misuse([&] { group.limit(0); }), "weft: task_group limit 0: must be 1 to 2147483647, or negative for none");
+    EXPECT_EQ(misuse([&] { group.limit(0); }),
+              "weft: task_group limit 0: must be 1 to 2147483647, or negative for none");
     EXPECT_EQ(misuse([&] { group.limit(std::ptrdiff_t{1} << 40); }),
               "weft: task_group limit 1099511627776: must be 1 to 2147483647, or negative for none");
     EXPECT_EQ(misuse([&] { group.go(std::function<void()>()); }), "go of nil func value");

@@ -39,7 +39,8 @@ MODEL(context_child_against_cancel, "a child that is made while its parent is ca
   expect(static_cast<bool>(child.err()), "not forgotten");
 }
 
-MODEL(context_done_against_cancel, "a done channel that is asked for while it is cancelled is closed, and err is there") {
+MODEL(context_done_against_cancel,
+      "a done channel that is asked for while it is cancelled is closed, and err is there") {
   const context parent = context::background().with_cancel();
   const context child = parent.with_cancel();
   auto asks = start([&] {
@@ -74,7 +75,8 @@ MODEL(context_all_below_are_done, "a context and its parent are cancelled: when 
   other.join();
 }
 
-MODEL(context_last_share_against_cancel, "the last handle goes while the parent is cancelled: who has the done channel sees it closed") {
+MODEL(context_last_share_against_cancel,
+      "the last handle goes while the parent is cancelled: who has the done channel sees it closed") {
   const context parent = context::background().with_cancel();
   context child = parent.with_cancel();
   const weft::recv_chan<> done = child.done();

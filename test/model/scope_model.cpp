@@ -55,8 +55,8 @@ void live_to_the_end(town& t, rt::m* mp) {
   t.live(mp);
 }
 
-MODEL(scope_cancel_against_park, "it looks and parks: it has seen that the context has ended, or is taken", .preemptions = 2,
-      .timeouts = 0) {
+MODEL(scope_cancel_against_park, "it looks and parks: it has seen that the context has ended, or is taken",
+      .preemptions = 2, .timeouts = 0) {
   town t(1);
   rt::scope s;
   member w(t, s);

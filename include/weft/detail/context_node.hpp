@@ -23,7 +23,7 @@ struct context_ops {
 
 struct context_node {
   std::uint64_t refs = 1;
-  context_node* parent = nullptr;    // a share; null: the background, or not needed any more
+  context_node* parent = nullptr;   // a share; null: the background, or not needed any more
   context_node* nearest = nullptr;  // the nearest one that can be cancelled, itself included; null: none
   const context_ops* ops = nullptr;
 };

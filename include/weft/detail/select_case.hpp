@@ -21,8 +21,9 @@ enum class case_kind : std::uint8_t { send, recv, acquire, after, at };
 // in which a value stays until the locks are free again and it can go where the program wants it.
 struct case_ops {
   case_kind kind;
-  bool copy = false;      // a sender keeps its value
-  bool large = false;     // does not fit into the landing that the caller of select_go has, or is rare: kept off its short path
+  bool copy = false;  // a sender keeps its value
+  bool large =
+      false;  // does not fit into the landing that the caller of select_go has, or is rare: kept off its short path
   elem_fn put = nullptr;  // receives straight into elem, because the value must not be moved twice; else by the landing
   elem_fn land = nullptr;                                             // receives into the landing; null: the bytes
   void (*finish)(void* elem, void* landed, bool received) = nullptr;  // a receive has happened; outside locks
