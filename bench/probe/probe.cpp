@@ -328,6 +328,7 @@ const std::vector<operation> own_operations = {
 std::vector<operation> all_operations() {
   std::vector<operation> all = own_operations;
   all.insert(all.end(), channel_operations.begin(), channel_operations.end());
+  all.insert(all.end(), context_operations.begin(), context_operations.end());
   all.insert(all.end(), timer_operations.begin(), timer_operations.end());
   return all;
 }

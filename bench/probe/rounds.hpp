@@ -79,6 +79,7 @@ struct operation {
 };
 
 extern const std::vector<operation> channel_operations;  // chan.cpp
+extern const std::vector<operation> context_operations;  // context.cpp
 extern const std::vector<operation> timer_operations;    // timers.cpp
 
 }  // namespace bench

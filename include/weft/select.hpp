@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <type_traits>
 
 #include "weft/chan.hpp"
+#include "weft/semaphore.hpp"
 
 namespace weft {
 inline namespace v0 {
@@ -43,6 +45,10 @@ template <class C>
 using elem_t = typename detail::handle_traits<C>::elem;
 
 namespace detail {
+
+struct semaphore_access {
+  static select_case acquire_case(semaphore& s) { return access::make({nullptr, &s.word_, &acquiring}); }
+};
 
 template <class C>
 concept carries = !std::is_void_v<elem_t<C>>;
@@ -81,8 +87,44 @@ struct handled_send {
   void call() { static_cast<void>(static_cast<F&&>(f)()); }
 };
 
+// A case that happens when a stop is requested: a channel of its own, in this very object, that a callback closes. So it
+// costs no allocation, and is no copyable record.
+WEFT_EXPORT void stop_case_open(hchan* c) noexcept;
+WEFT_EXPORT void stop_case_close(hchan* c) noexcept;
+
+struct nothing_to_call {
+  void operator()() const noexcept {}
+};
+// Held: a handler by reference, or nothing_to_call.
+template <class Held>
+class on_stop {
+ public:
+  on_stop(const std::stop_token& token, Held&& f)
+      : f_(static_cast<Held&&>(f)), opened_(&requested_), callback_(token, closer{&requested_}) {}
+  on_stop(const on_stop&) = delete;
+  on_stop& operator=(const on_stop&) = delete;
+
+  select_case as_case() { return access::make({&requested_, nullptr, &dropping<void>}); }
+  void call() { static_cast<void>(static_cast<Held&&>(f_)()); }
+
+ private:
+  struct opening {
+    explicit opening(hchan* c) { stop_case_open(c); }
+  };
+  struct closer {
+    hchan* c;
+    void operator()() const noexcept { stop_case_close(c); }
+  };
+  Held f_;
+  hchan requested_{};
+  opening opened_;
+  std::stop_callback<closer> callback_;  // goes first, and waits for a call of it that is under way
+};
+
 template <class S>
 inline constexpr bool is_handled = false;
+template <class F>
+inline constexpr bool is_handled<on_stop<F>> = true;
 template <class T, class F>
 inline constexpr bool is_handled<handled_recv<T, F>> = true;
 template <class F>
@@ -186,6 +228,31 @@ auto send(const C& c, elem_t<C>&& value, F&& f) {
 template <sendable C, std::invocable F>
   requires(!detail::carries<C>)
 auto send(const C& c, F&& f) { return detail::handled_send<F>{c.on_send(), static_cast<F&&>(f)}; }
+
+/// Happens when ch is closed (or somebody sends): for a channel that is a sign, as context::done() is. Not copied: the handle
+/// lives as long as the select's arguments do. With a handler: f().
+template <receivable C>
+  requires(!detail::carries<C>)
+select_case on(const C& ch) { return ch.on_recv(); }
+template <receivable C, std::invocable F>
+  requires(!detail::carries<C>)
+auto on(const C& ch, F&& f) { return detail::handled_send<F>{ch.on_recv(), static_cast<F&&>(f)}; }
+
+/// Happens when a stop is requested. Not for a list of cases: it is more than a record. With a handler: f().
+inline auto on(const std::stop_token& token) {
+  return detail::on_stop<detail::nothing_to_call>(token, detail::nothing_to_call{});
+}
+template <std::invocable F>
+auto on(const std::stop_token& token, F&& f) {
+  return detail::on_stop<F&&>(token, static_cast<F&&>(f));
+}
+
+/// Takes a permit, if this case happens. Who waits so stands in the semaphore's line like all others. With a handler: f().
+inline select_case acquire(semaphore& s) { return detail::semaphore_access::acquire_case(s); }
+template <std::invocable F>
+auto acquire(semaphore& s, F&& f) {
+  return detail::handled_send<F>{acquire(s), static_cast<F&&>(f)};
+}
 
 // ---- select
 

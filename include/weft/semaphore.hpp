@@ -14,6 +14,7 @@ WEFT_EXPORT bool semaphore_try_acquire(std::uint64_t* word);
 WEFT_EXPORT bool semaphore_try_acquire_for(std::uint64_t* word, std::int64_t ns);
 WEFT_EXPORT void semaphore_release(std::uint64_t* word, std::ptrdiff_t n);
 [[noreturn]] WEFT_EXPORT void semaphore_bad_count(std::ptrdiff_t n);
+struct semaphore_access;
 }  // namespace detail
 
 /// std::counting_semaphore's interface. Strictly first come, first served: a permit that is released while
@@ -62,6 +63,7 @@ class semaphore {
   void release(std::ptrdiff_t n = 1) { detail::semaphore_release(&word_, n); }
 
  private:
+  friend struct detail::semaphore_access;
   std::uint64_t word_;  // low half: permits; high half: waiters. Never both above zero.
 };
 

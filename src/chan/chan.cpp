@@ -12,6 +12,7 @@
 
 #include <new>
 
+#include "chan/close.hpp"
 #include "chan/timer_chan.hpp"
 #include "chan/transfer.hpp"
 #include "model/process.hpp"
@@ -189,13 +190,7 @@ void collect(waitq q, glist& all) {
 bool close(hchan* c) {
   caller me;
   glist all;
-  {
-    mutex_guard guard(lock_of(c));
-    if (c->closed != 0) return false;
-    __atomic_store_n(&c->closed, 1, __ATOMIC_RELEASE);  // order: chan.closed
-    collect(waitq::recv(c), all);
-    collect(waitq::send(c), all);
-  }
+  if (!close_quietly(c, all)) return false;
   ready_all(me.self(), all);
   return true;
 }
@@ -248,6 +243,16 @@ std::uint64_t orphan(waitq q) {
 }
 
 }  // namespace
+
+bool close_quietly(hchan* c, glist& all) {
+  mutex_guard guard(lock_of(c));
+  if (c->closed != 0) return false;
+  __atomic_store_n(&c->closed, 1, __ATOMIC_RELEASE);  // order: chan.closed
+  collect(waitq::recv(c), all);
+  collect(waitq::send(c), all);
+  return true;
+}
+
 }  // namespace weft::rt
 
 namespace weft {
@@ -290,6 +295,22 @@ hchan* make_chan(const elem_type* type, std::ptrdiff_t capacity) {
   c->type = type;
   c->refs = 1;
   return c;
+}
+
+void stop_case_open(hchan* c) noexcept {
+  c->type = &rt::stop_requested_type;
+  c->refs = 1;
+}
+
+// In whatever requests the stop. Not by `caller`: there must be no other goroutine's turn in a callback that the standard
+// library knows by its thread.
+void stop_case_close(hchan* c) noexcept {
+  rt::g* self = rt::getg();
+  if (self != nullptr) rt::door_in(self);
+  rt::glist waiters;
+  rt::close_quietly(c, waiters);
+  rt::ready_all(self, waiters);
+  if (self != nullptr) rt::door_out(self->m);
 }
 
 void chan_unlocked(hchan* c) noexcept { rt::os::futex_wake(reinterpret_cast<rt::atomic<std::uint32_t>*>(&c->key)); }

@@ -7,9 +7,12 @@
 //      back on the other side of the switch
 //   4  whoever sets the token (model/hchan.hpp) has decided. Awake, the select takes its other sudogs off
 //
+//   A semaphore is a case like a channel, its bucket's lock like a channel's, taken after all of those; a select with one
+//   begins with step 2. It queues for permits before it queues in channels: where one is free by then, it is the choice.
+//
 // Who    the locks of step 2 belong to the M until the park's commit gives them back, each once.
 // State  select_wait.done: 0 while the select waits; 1 once somebody has decided, until it waits again.
-// Order  select.locks   by address, so that two selects over the same channels cannot hold one each.
+// Order  select.locks   by address, channels before buckets, so that two selects over the same channels cannot hold one each.
 //        select.gone    the commit's last unlock (release) / step 4's lock of that channel (acquire): the commit reads the
 //                       list of channels in the select's frame until then, and the frame stays as long. The winner's channel
 //                       needs no such look: its lock was free already when the winner took it.
@@ -20,6 +23,7 @@
 #include "weft/select.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -29,6 +33,7 @@
 #include "model/process.hpp"
 #include "sched/exploration.hpp"
 #include "sched/park.hpp"
+#include "sync/semaphore.hpp"
 #include "weft/error.hpp"
 
 namespace weft::rt {
@@ -108,8 +113,15 @@ bool by_buffer(const scase& s, void* landing) {
 struct storage {
   chan_sudog* sudogs;
   hchan** locks;
+  sema_case* semas = nullptr;  // with semaphores only
+  sema_bucket** buckets = nullptr;
 };
 
+bool acquires(const scase& s) { return s.ops->kind == case_kind::acquire; }
+word64 word_of(const scase& s) { return word64(static_cast<std::uint64_t*>(s.elem)); }
+
+// Semas: with semaphores among the cases. The others have nothing of them.
+template <bool Semas>
 class selecting {
  public:
   selecting(const select_case* cases, std::size_t n, void* landing, storage room)
@@ -142,10 +154,23 @@ class selecting {
 
  private:
   const scase& at(std::size_t i) const { return of(cases_[i]); }
+  bool seems_ready(std::size_t i) const {
+    if constexpr (Semas) {
+      if (acquires(at(i))) return sema_looks_free(word_of(at(i)));
+    }
+    return looks_ready(at(i));
+  }
 
   // Case i, whose channel's lock is held. False: somebody was quicker.
   bool attempt_case(std::size_t i, g*& next) {
     const scase& s = at(i);
+    if constexpr (Semas) {
+      if (acquires(s)) {
+        if (!sema_take(word_of(s))) return false;
+        chosen_ = {i, true};
+        return true;
+      }
+    }
     const attempt a = s.ops->kind == case_kind::send ? send_now(s.c, where(s, landing_), next)
                                                      : recv_now(s.c, where(s, landing_), next);
     if (a == attempt::nobody) return false;
@@ -180,11 +205,11 @@ class selecting {
   bool try_all(caller& me) {
     for (;;) {
       std::uint32_t ready_cases = 0;
-      for (std::size_t i = 0; i < n_; ++i) ready_cases += looks_ready(at(i)) ? 1 : 0;
+      for (std::size_t i = 0; i < n_; ++i) ready_cases += seems_ready(i) ? 1 : 0;
       if (ready_cases == 0) return false;
       std::uint32_t skip = ready_cases == 1 ? 0 : me.choose(site::select_case, ready_cases);
       for (std::size_t i = 0; i < n_; ++i) {
-        if (!looks_ready(at(i)) || skip-- != 0) continue;
+        if (!seems_ready(i) || skip-- != 0) continue;
         g* next = nullptr;
         bool happened;
         try {
@@ -194,8 +219,9 @@ class selecting {
           if (next != nullptr) ready(me.self(), next);
           throw;
         }
-        // Only selects that had gone elsewhere waited there, and they are off the queue now; or it is a timer's.
-        if (!happened && at(i).c->closed == is_of_timer) return try_all_at(me, me.now());
+        // Only selects that had gone elsewhere waited there, and they are off the queue now; or a permit is gone, for which
+        // nobody needs a lock; or it is a timer's.
+        if (!happened && at(i).c != nullptr && at(i).c->closed == is_of_timer) return try_all_at(me, me.now());
         if (!happened) break;
         unlock_all(this);
         if (next != nullptr) ready(me.self(), next);
@@ -222,6 +248,9 @@ class selecting {
   [[gnu::noinline]] bool try_all_at(caller& me, std::int64_t now) {
     if (begun_ == 0) begun_ = now;
     const auto is_ready = [&](const scase& s) {
+      if constexpr (Semas) {
+        if (acquires(s)) return sema_looks_free(word_of(s));
+      }
       return s.c != nullptr && s.c->closed != is_of_timer ? looks_ready(s) : when(s) <= now;
     };
     for (;;) {
@@ -231,7 +260,7 @@ class selecting {
       std::uint32_t skip = ready_cases == 1 ? 0 : me.choose(site::select_case, ready_cases);
       std::size_t i = 0;
       while (!is_ready(at(i)) || skip-- != 0) ++i;
-      if (at(i).c == nullptr) {
+      if (at(i).c == nullptr && is_time(at(i))) {
         chosen_ = {i, true};
         unlock_all(this);
         return true;
@@ -268,16 +297,40 @@ class selecting {
         has_times_ = has_times_ || is_time(at(i));
       }
     }
-    std::sort(room_.locks, room_.locks + nlocks_);  // order: select.locks
+    // The rare kind by another instance, so that the compiler goes on to inline this one, which has one use then.
+    if constexpr (Semas) {
+      std::sort(room_.locks, room_.locks + nlocks_, std::less<>());  // order: select.locks
+    } else {
+      std::sort(room_.locks, room_.locks + nlocks_);  // order: select.locks
+    }
     nlocks_ = static_cast<std::size_t>(std::unique(room_.locks, room_.locks + nlocks_) - room_.locks);
     for (std::size_t i = 0; i < nlocks_; ++i) lock_of(room_.locks[i]).lock();  // order: select.locks
+    if constexpr (Semas) lock_buckets();
+  }
+
+  void lock_buckets() {
+    nbuckets_ = 0;
+    for (std::size_t i = 0; i < n_; ++i) {
+      if (acquires(at(i))) room_.buckets[nbuckets_++] = &the_process.semas.bucket(at(i).elem);
+    }
+    std::sort(room_.buckets, room_.buckets + nbuckets_);  // order: select.locks
+    nbuckets_ = static_cast<std::size_t>(std::unique(room_.buckets, room_.buckets + nbuckets_) - room_.buckets);
+    for (std::size_t i = 0; i < nbuckets_; ++i) room_.buckets[i]->lock.lock();  // order: select.locks
   }
 
   // The park's commit, too: after the last unlock the select may be over, and this frame gone.
   static void unlock_all(void* self) {
     auto* s = static_cast<selecting*>(self);
     hchan** locks = s->room_.locks;
-    for (std::size_t i = 0, n = s->nlocks_; i < n; ++i) lock_of(locks[i]).unlock();  // order: select.gone
+    if constexpr (Semas) {
+      sema_bucket** buckets = s->room_.buckets;
+      const std::size_t nlocks = s->nlocks_;
+      const std::size_t nbuckets = s->nbuckets_;
+      for (std::size_t i = 0; i < nlocks; ++i) lock_of(locks[i]).unlock();   // order: select.gone
+      for (std::size_t i = 0; i < nbuckets; ++i) buckets[i]->lock.unlock();  // order: select.gone
+    } else {
+      for (std::size_t i = 0, n = s->nlocks_; i < n; ++i) lock_of(locks[i]).unlock();  // order: select.gone
+    }
   }
 
   static void nothing_to_unlock(void*) {}
@@ -290,13 +343,53 @@ class selecting {
     }
   }
 
+  // For each semaphore: a sudog in its queue, or a permit after all; then none is left behind. True: a permit.
+  bool queue_for_permits(caller& me, acquiring_wait& sel) {
+    sel.semas = room_.semas;
+    for (std::size_t i = 0; i < n_; ++i) {
+      if (!acquires(at(i))) continue;
+      sema_case* sg = ::new (&room_.semas[sel.nsemas]) sema_case;
+      sg->gp = sel.gp;
+      sg->addr = at(i).elem;
+      sg->kind = wait_kind::acquiring_select;
+      sg->index = static_cast<std::uint32_t>(i);
+      sg->select = &sel;
+      sema_bucket& b = the_process.semas.bucket(sg->addr);
+      if (sema_take_or_queue(b, word_of(at(i)), sg, me.ticket())) {
+        for (std::uint32_t k = 0; k < sel.nsemas; ++k)
+          sema_leave(the_process.semas.bucket(sel.semas[k].addr), &sel.semas[k]);
+        chosen_ = {i, true};
+        return true;
+      }
+      ++sel.nsemas;
+    }
+    return false;
+  }
+
+  void leave_semaphores(acquiring_wait& sel) {
+    for (std::uint32_t k = 0; k < sel.nsemas; ++k) {
+      sema_case* sg = &sel.semas[k];
+      if (sg == sel.won_sema) continue;
+      sema_bucket& b = the_process.semas.bucket(sg->addr);
+      mutex_guard guard(b.lock);  // order: select.gone
+      sema_leave(b, sg);
+    }
+    if (sel.won_sema != nullptr) chosen_ = {sel.won_sema->index, true};
+  }
+
   // Steps 3 and 4.
   wait_result wait(caller& me) {
-    select_wait sel;
+    std::conditional_t<Semas, acquiring_wait, select_wait> sel;
     sel.gp = me.waiter();
     sel.addr = nullptr;
-    sel.kind = wait_kind::select;
+    sel.kind = Semas ? wait_kind::acquiring_select : wait_kind::select;
     sel.cases = room_.sudogs;
+    if constexpr (Semas) {
+      if (queue_for_permits(me, sel)) {
+        unlock_all(this);
+        return wait_result::handed;
+      }
+    }
     for (std::size_t i = 0; i < n_; ++i) {
       if (at(i).c != nullptr) (::new (&room_.sudogs[sel.n++]) chan_sudog)->index = static_cast<std::uint32_t>(i);
     }
@@ -318,15 +411,16 @@ class selecting {
     }
     if (has_times_ || has_timers_) [[unlikely]] {
       const std::int64_t until = deadline();
-      const wait_reason why = sel.n == 0 && until == no_timer ? wait_reason::select_no_cases : wait_reason::select;
+      const wait_reason why =
+          !Semas && sel.n == 0 && until == no_timer ? wait_reason::select_no_cases : wait_reason::select;
       // Without a lock to give back the commit must not look at this frame once the timer is armed.
-      if (nlocks_ == 0) {
+      if (nlocks_ + nbuckets_ == 0) {
         me.wait_until<nothing_to_unlock>(sel, nullptr, why, true, until);
       } else {
         me.wait_until<unlock_all>(sel, this, why, true, until);
       }
     } else {
-      me.wait<unlock_all>(sel, this, sel.n == 0 ? wait_reason::select_no_cases : wait_reason::select, true);
+      me.wait<unlock_all>(sel, this, !Semas && sel.n == 0 ? wait_reason::select_no_cases : wait_reason::select, true);
     }
     for (std::uint32_t i = 0; i < sel.n; ++i) {
       chan_sudog* sg = &sel.cases[i];
@@ -334,6 +428,7 @@ class selecting {
       if (sg->orphaned) [[unlikely]]
         v0::detail::chan_drop(sg->chan());
     }
+    if constexpr (Semas) leave_semaphores(sel);
     if (sel.won != nullptr) {
       chosen_ = {sel.won->index, sel.result == wait_result::handed};
       sent_to_closed_ = sel.won->sends && sel.result == wait_result::closed;
@@ -346,6 +441,7 @@ class selecting {
   void* landing_;
   storage room_;
   std::size_t nlocks_ = 0;
+  std::size_t nbuckets_ = 0;
   chosen chosen_{npos, false};
   std::int64_t begun_ = 0;   // when it was known that the select takes time; 0: not yet
   bool has_times_ = false;   // cases that are times
@@ -357,9 +453,10 @@ class selecting {
 [[noreturn, gnu::cold, gnu::noinline]] void unwind() { throw v0::cancelled(); }
 [[noreturn, gnu::cold, gnu::noinline]] void send_on_closed() { throw v0::send_on_closed_channel(); }
 
+template <bool Semas>
 chosen select_with(const select_case* cases, std::size_t n, bool block, void* landing, std::size_t drawn,
                    storage room) {
-  selecting s(cases, n, landing, room);
+  selecting<Semas> s(cases, n, landing, room);
   const chosen c = s.run(block, drawn);
   if (s.cancelled()) [[unlikely]]
     unwind();
@@ -373,7 +470,7 @@ template <std::size_t N>
                                       std::size_t drawn) {
   hchan* locks[N];
   alignas(chan_sudog) unsigned char sudogs[N * sizeof(chan_sudog)];  // made when it waits
-  return select_with(cases, n, block, landing, drawn, {reinterpret_cast<chan_sudog*>(sudogs), locks});
+  return select_with<false>(cases, n, block, landing, drawn, {reinterpret_cast<chan_sudog*>(sudogs), locks});
 }
 
 [[gnu::noinline]] chosen select_slow(const select_case* cases, std::size_t n, bool block, void* landing,
@@ -382,38 +479,72 @@ template <std::size_t N>
   if (n <= 64) return select_small<64>(cases, n, block, landing, drawn);
   const std::unique_ptr<hchan*[]> locks(new hchan*[n]);
   const std::unique_ptr<unsigned char[]> sudogs(new unsigned char[n * sizeof(chan_sudog)]);
-  return select_with(cases, n, block, landing, drawn, {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get()});
+  return select_with<false>(cases, n, block, landing, drawn,
+                            {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get()});
+}
+
+template <std::size_t N>
+[[gnu::noinline]] chosen select_acquiring_small(const select_case* cases, std::size_t n, bool block, void* landing) {
+  hchan* locks[N];
+  sema_bucket* buckets[N];
+  alignas(chan_sudog) unsigned char sudogs[N * sizeof(chan_sudog)];
+  alignas(sema_case) unsigned char semas[N * sizeof(sema_case)];
+  return select_with<true>(
+      cases, n, block, landing, npos,
+      {reinterpret_cast<chan_sudog*>(sudogs), locks, reinterpret_cast<sema_case*>(semas), buckets});
+}
+
+[[gnu::noinline]] chosen select_acquiring(const select_case* cases, std::size_t n, bool block, void* landing) {
+  if (n <= 4) return select_acquiring_small<4>(cases, n, block, landing);
+  if (n <= 16) return select_acquiring_small<16>(cases, n, block, landing);
+  if (n <= 64) return select_acquiring_small<64>(cases, n, block, landing);
+  const std::unique_ptr<hchan*[]> locks(new hchan*[n]);
+  const std::unique_ptr<sema_bucket*[]> buckets(new sema_bucket*[n]);
+  const std::unique_ptr<unsigned char[]> sudogs(new unsigned char[n * sizeof(chan_sudog)]);
+  const std::unique_ptr<unsigned char[]> semas(new unsigned char[n * sizeof(sema_case)]);
+  return select_with<true>(cases, n, block, landing, npos,
+                           {reinterpret_cast<chan_sudog*>(sudogs.get()), locks.get(),
+                            reinterpret_cast<sema_case*>(semas.get()), buckets.get()});
 }
 
 // An exploration's scheduling point names the first channel; the choice among those that are ready is the exploration's.
+const void* object_of(const scase& s) { return s.c != nullptr ? s.c : s.elem; }
+
 const void* first_channel(const select_case* cases, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
     if (of(cases[i]).c != nullptr) return of(cases[i]).c;
+    if (acquires(of(cases[i]))) return of(cases[i]).elem;
   }
   return nullptr;
 }
 
-[[gnu::noinline, gnu::cold]] chosen explored_select(const select_case* cases, std::size_t n, bool block,
-                                                    void* landing) {
+[[gnu::noinline, gnu::cold]] chosen explored_select(const select_case* cases, std::size_t n, bool block, void* landing,
+                                                    bool acquiring) {
   const op what = block ? op::select : op::try_select;
   step(what, first_channel(cases, n));
-  const chosen c = select_slow(cases, n, block, landing, npos);
-  stepped(what, c.index == npos ? nullptr : of(cases[c.index]).c, c.index != npos);
+  const chosen c = acquiring ? select_acquiring(cases, n, block, landing) : select_slow(cases, n, block, landing, npos);
+  stepped(what, c.index == npos ? nullptr : object_of(of(cases[c.index])), c.index != npos);
   return c;
 }
 
 [[gnu::always_inline]] inline chosen select_on(const select_case* cases, std::size_t n, bool block, void* landing) {
   if (v0::detail::door_open()) [[unlikely]]
-    return explored_select(cases, n, block, landing);
+    return explored_select(cases, n, block, landing, false);
   const std::size_t drawn = draw(cases, n, getg());
   if (drawn != npos && by_buffer(of(cases[drawn]), landing)) return {drawn, true};
   return select_slow(cases, n, block, landing, drawn);
 }
 
-// Values too large for the caller's landing.
+// Values too large for the caller's landing, and semaphores.
 [[gnu::noinline]] chosen select_and_finish(const select_case* cases, std::size_t n, bool block) {
   alignas(v0::detail::largest_landing_align) unsigned char landing[v0::detail::largest_landing];
-  chosen c = select_on(cases, n, block, landing);
+  chosen c;
+  if (std::any_of(cases, cases + n, [](const select_case& s) { return acquires(of(s)); })) {
+    c = v0::detail::door_open() ? explored_select(cases, n, block, landing, true)
+                                : select_acquiring(cases, n, block, landing);
+  } else {
+    c = select_on(cases, n, block, landing);
+  }
   if (c.index == npos) return c;
   const scase& s = of(cases[c.index]);
   if (s.ops->finish != nullptr) s.ops->finish(s.elem, landing, c.received);

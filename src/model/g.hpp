@@ -10,6 +10,7 @@
 
 namespace weft::rt {
 
+struct g_extras;
 struct m;
 struct sched_t;
 struct stack;
@@ -22,9 +23,9 @@ struct eh_globals {
   std::uint32_t uncaught = 0;
 };
 
-inline constexpr std::uint8_t g_is_g0 = 1;  // an M's scheduler context
-inline constexpr std::uint8_t g_tied = 2;   // came back without a P, and waits for one on its thread
-inline constexpr std::uint8_t g_named = 4;
+inline constexpr std::uint8_t g_is_g0 = 1;                  // an M's scheduler context
+inline constexpr std::uint8_t g_tied = 2;                   // came back without a P, and waits for one on its thread
+inline constexpr std::uint8_t g_has_extras = 4;             // `extras` is its own
 inline constexpr std::uint8_t g_locked = 8;                 // to its thread
 inline constexpr std::uint8_t g_is_thread = 16;             // a plain thread's proxy: readied by a futex wake
 inline constexpr std::uint8_t g_no_cancel = 32;             // in a no_cancel scope
@@ -52,7 +53,7 @@ struct alignas(64) g {
   eh_globals eh;
   sched_t* rt = nullptr;       // its runtime; kept while it is dead and in that runtime's caches
   rt::m* tied = nullptr;       // with g_tied or g_locked: must be resumed on this M
-  char* name = nullptr;        // with g_named: malloc'ed
+  g_extras* extras = nullptr;  // a name, a context, locals (model/extras.hpp); never null while it lives
   g* schedlink = nullptr;      // list link; owner: the list's lock or owner
   waiter* waiting = nullptr;   // the wait it is parked in; stable while waiting
   std::uint32_t wait_seq = 0;  // counts waits, so that a late taker knows its own from the next

@@ -24,6 +24,11 @@ using hchan = v0::detail::hchan;
 using v0::detail::elem_fn;
 using v0::detail::elem_type;
 
+// Channels that the runtime closes, in place of something else: reports know them by their type.
+inline constexpr elem_type context_done_type{0, 1, nullptr, nullptr};
+inline constexpr elem_type future_done_type{0, 1, nullptr, nullptr};
+inline constexpr elem_type stop_requested_type{0, 1, nullptr, nullptr};
+
 struct select_wait;
 
 struct chan_sudog : waiter {
@@ -44,8 +49,27 @@ struct select_wait : waiter {
   atomic<std::uint32_t> done{0};
   std::uint32_t n = 0;
   chan_sudog* cases = nullptr;
-  chan_sudog* won = nullptr;  // null: by a timeout or cancellation
+  chan_sudog* won = nullptr;  // null: by a timeout or cancellation, or a semaphore
 };
+
+// A select among the waiters of a semaphore: in the semaphore table as any sudog, but for its `kind`.
+struct acquiring_wait;
+struct sema_case : sudog {
+  std::uint32_t index;  // of the case
+  acquiring_wait* select;
+};
+
+struct acquiring_wait : select_wait {
+  std::uint32_t nsemas = 0;
+  sema_case* semas = nullptr;
+  sema_case* won_sema = nullptr;  // null: not by a semaphore
+};
+
+// The token: true for the one that has it now. Who decides by a queue has that queue's lock.
+inline bool set_token(select_wait* sel) {
+  std::uint32_t open = 0;
+  return sel->done.compare_exchange_strong(open, 1, relaxed, relaxed);
+}
 
 // The public header has the lock as a plain number, so that inline fast paths can take it (weft/detail/hchan.hpp).
 inline mutex& lock_of(hchan* c) {
@@ -119,8 +143,7 @@ class waitq {
   waitq(void** first, void** last) : first_(first), last_(last) {}
   void set_first(chan_sudog* sg) { __atomic_store_n(first_, sg, __ATOMIC_RELEASE); }  // order: chan.looks
   static bool win(chan_sudog* sg) {
-    std::uint32_t open = 0;
-    if (!sg->select->done.compare_exchange_strong(open, 1, relaxed, relaxed)) return false;
+    if (!set_token(sg->select)) return false;
     sg->select->won = sg;
     return true;
   }

@@ -67,6 +67,8 @@ struct process {
     return static_cast<std::uint32_t>(mix64(thread_choices.fetch_add(1, relaxed)) >> 32) % n;
   }
   atomic<std::uint64_t> thread_choices{0};
+
+  atomic<std::uint64_t> local_ids{0};  // numbers of weft::locals, given out
 };
 
 extern process the_process;

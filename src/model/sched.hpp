@@ -9,6 +9,7 @@
 #include "base/knobs.hpp"
 #include "lock/doorbell.hpp"
 #include "lock/mutex.hpp"
+#include "model/extras.hpp"
 #include "model/gqueue.hpp"
 #include "model/m.hpp"
 #include "model/p.hpp"
@@ -57,6 +58,7 @@ struct sched_t {
   // ---- read on every path
   alignas(64) atomic<std::uint32_t> attention{0};
   atomic<std::uint32_t> runq_size{0};  // of the global queue
+  g_extras no_extras;                  // of all goroutines that have none of their own
 
   // ---- the spinning dance (sched/spinning.hpp)
   alignas(64) atomic<std::uint32_t> nmspinning{0};

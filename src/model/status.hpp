@@ -41,6 +41,15 @@ class status_word {
     word_.store(static_cast<std::uint32_t>(to), release);
   }
 
+  // The parker's own: waiting, and locked at once.
+  void park_locked() {
+    const std::uint32_t old = word_.load(relaxed);
+    if (old != static_cast<std::uint32_t>(status::running)) [[unlikely]]
+      bad(status::running, status::waiting, old);
+    // order: status.park
+    word_.store(static_cast<std::uint32_t>(status::waiting) | status_scan, release);
+  }
+
   // A new life: from dead, or from the all-zero word of a g that never lived.
   void born() {
     const std::uint32_t old = word_.load(relaxed);

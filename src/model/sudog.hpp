@@ -29,10 +29,12 @@ enum class wait_result : std::uint8_t {
 
 // Where a wait is queued, and with it how a timeout or a cancellation takes it away.
 enum class wait_kind : std::uint8_t {
-  sema,     // a sudog
-  chan,     // a chan_sudog
-  select,   // several chan_sudogs; addr is the select_wait
-  nowhere,  // nobody else knows of it: a nil channel, a select without cases
+  sema,              // a sudog
+  chan,              // a chan_sudog
+  select,            // several chan_sudogs; addr is the select_wait
+  nowhere,           // nobody else knows of it: a nil channel, a select without cases
+  in_word,           // alone, in the object's word: a pointer to it, in the bits above in_word_flags
+  acquiring_select,  // as select, and in the semaphore table too: an acquiring_wait (model/hchan.hpp)
 };
 
 struct waiter {
@@ -46,6 +48,21 @@ struct waiter {
   bool cancellable = false;  // if its goroutine may unwind (sched/cancel.hpp)
   std::int64_t since = 0;    // when a mutex waiter began to wait
 };
+
+// A word that can hold one waiter (src/context/future.cpp): the low bits are the object's.
+inline constexpr std::uint64_t in_word_flags = 7;
+inline std::uint64_t as_word(const waiter* w) { return reinterpret_cast<std::uintptr_t>(w); }
+inline waiter* waiter_in(std::uint64_t word) { return reinterpret_cast<waiter*>(word & ~in_word_flags); }
+// Takes w out of its word, if it is still there.
+inline bool leave_word(waiter* w) {
+  auto* at = static_cast<std::uint64_t*>(const_cast<void*>(w->addr));
+  std::uint64_t word = __atomic_load_n(at, __ATOMIC_RELAXED);
+  while (waiter_in(word) == w) {
+    if (__atomic_compare_exchange_n(at, &word, word & in_word_flags, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+      return true;
+  }
+  return false;
+}
 
 // What an object needs to know when somebody other than itself takes a waiter off its queue. Called under the
 // queue's lock; may take further waiters that can go on now, and adds them to `ready`.

@@ -22,6 +22,7 @@ enum class wait_reason : std::uint8_t {
   rwmutex_lock,
   latch_wait,
   barrier_wait,
+  future_wait,
 };
 
 constexpr const char* to_text(wait_reason r) {
@@ -43,6 +44,7 @@ constexpr const char* to_text(wait_reason r) {
     case wait_reason::rwmutex_lock: return "sync.RWMutex.Lock";
     case wait_reason::latch_wait: return "latch wait";
     case wait_reason::barrier_wait: return "barrier wait";
+    case wait_reason::future_wait: return "future wait";
   }
   return "unknown wait reason";
 }

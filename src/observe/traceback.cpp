@@ -12,6 +12,7 @@
 #include "base/print.hpp"
 #include "mem/stack.hpp"
 #include "observe/symbolize.hpp"
+#include "sched/extras.hpp"
 
 // Of the C++ ABI, which has no header for it.
 extern "C" _Unwind_Reason_Code __gxx_personality_v0(int version, _Unwind_Action actions, _Unwind_Exception_Class thrown,
@@ -251,7 +252,7 @@ static void add_number(line& to, const g& gp) {
 }
 
 void add_name(line& to, const g& gp) {
-  if ((gp.flags & g_named) != 0 && gp.name != nullptr) to.text(" \"").text(gp.name, ::strnlen(gp.name, 63)).text("\"");
+  if (const char* name = name_of(&gp)) to.text(" \"").text(name, ::strnlen(name, 63)).text("\"");
 }
 
 void add_who(line& to, const g& gp) {

@@ -40,6 +40,7 @@ const char* object_text(wait_reason r) {
     case wait_reason::rwmutex_lock: return "shared_mutex";
     case wait_reason::latch_wait: return "latch";
     case wait_reason::barrier_wait: return "barrier";
+    case wait_reason::future_wait: return "future";
     case wait_reason::none:
     case wait_reason::sleep:
     case wait_reason::settle:
@@ -60,14 +61,34 @@ const void* object_of(const g& gp) {
   return w == nullptr ? nullptr : w->addr;
 }
 
+// Of a channel that is a sign of something else.
+const char* closed_by_runtime(const hchan* c) {
+  if (c->type == &context_done_type) return "for a context to be done";
+  if (c->type == &future_done_type) return "for a future";
+  if (c->type == &stop_requested_type) return "for a stop_token";
+  return nullptr;
+}
+
 // "to receive from channel 0x… (3 of 10 values)"
 void add_channel(line& to, const chan_sudog& sg) {
   const hchan* c = sg.chan();
+  if (const char* what = closed_by_runtime(c)) {
+    to.text(what).text(" (channel ").hex(reinterpret_cast<std::uintptr_t>(c)).text(")");
+    return;
+  }
   to.text(sg.sends ? "to send to channel " : "to receive from channel ").hex(reinterpret_cast<std::uintptr_t>(c));
   if (c->dataqsiz != 0) to.text(" (").number(c->qcount).text(" of ").number(c->dataqsiz).text(" values)");
 }
 
 constexpr std::uint32_t most_cases = 4;
+
+// The semaphores among them come last.
+const acquiring_wait* acquiring(const waiter& w) {
+  return w.kind == wait_kind::acquiring_select ? static_cast<const acquiring_wait*>(&w) : nullptr;
+}
+std::uint32_t cases_of(const select_wait& sel) {
+  return sel.n + (acquiring(sel) != nullptr ? acquiring(sel)->nsemas : 0);
+}
 
 // "waits to receive from …"; a select's cases, the first few.
 void add_channels(line& to, const waiter& w) {
@@ -77,12 +98,17 @@ void add_channels(line& to, const waiter& w) {
     return;
   }
   const auto& sel = static_cast<const select_wait&>(w);
-  to.text("waits in a select of ").number(sel.n).text(sel.n == 1 ? " case: " : " cases: ");
-  for (std::uint32_t i = 0; i < sel.n && i < most_cases; ++i) {
+  const std::uint32_t n = cases_of(sel);
+  to.text("waits in a select of ").number(n).text(n == 1 ? " case: " : " cases: ");
+  for (std::uint32_t i = 0; i < n && i < most_cases; ++i) {
     if (i != 0) to.text(", or ");
-    add_channel(to, sel.cases[i]);
+    if (i < sel.n) {
+      add_channel(to, sel.cases[i]);
+    } else {
+      to.text("to acquire semaphore ").hex(reinterpret_cast<std::uintptr_t>(acquiring(sel)->semas[i - sel.n].addr));
+    }
   }
-  if (sel.n > most_cases) to.text(", ...");
+  if (n > most_cases) to.text(", ...");
 }
 
 bool waits_for_mutex(const g& gp) { return gp.reason == wait_reason::mutex_lock && object_of(gp) != nullptr; }
@@ -169,11 +195,11 @@ std::string wait_graph::what(const g& gp, std::int64_t now) const {
   const waiter* w = wait_of(gp);
   if (w == nullptr || w->kind == wait_kind::nowhere) return {};
   line text;
-  if (w->kind == wait_kind::sema) {
+  if (w->kind == wait_kind::sema || w->kind == wait_kind::in_word) {
     const char* kind = object_text(gp.reason);
     if (kind == nullptr) return {};
     text.text("waits for ").text(kind).text(" ").hex(reinterpret_cast<std::uintptr_t>(w->addr));
-  } else if (w->kind == wait_kind::chan || static_cast<const select_wait*>(w)->n != 0) {
+  } else if (w->kind == wait_kind::chan || cases_of(*static_cast<const select_wait*>(w)) != 0) {
     add_channels(text, *w);
   } else {
     return {};

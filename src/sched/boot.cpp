@@ -23,6 +23,7 @@
 #include "sched/countdown.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/exploration.hpp"
+#include "sched/extras.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
@@ -39,7 +40,6 @@ namespace weft::rt {
 std::uint8_t checked_stack_class(std::size_t bytes);
 void newproc_for(sched_t* rt, const v0::detail::entry_ops* ops, void* from, v0::detail::text name,
                  std::size_t stack_size, const void* pc);
-void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc);
 
 namespace {
 
@@ -181,6 +181,8 @@ struct main_entry {
       rt->attention.fetch_or(attention_main_exited, release);
       throw;
     }
+    // Here, where nobody is cancelled yet: what they wait on may be in frames that these destructors will use.
+    if (g* self = getg(); (self->flags & g_has_extras) != 0) finish_extras(self->extras);
     const int status = exit_status(result);
     if (rt->exit_with_main && status != v0::detail::no_exit) os::exit_process(status);
     begin_the_end(rt, status != v0::detail::no_exit ? status : status_of_no_value);
@@ -524,10 +526,7 @@ void explored_runtime::abandon(g* gp) {
   gp->entry = nullptr;
   gp->m = nullptr;
   gp->status.set(gp->status.get(), status::dead);
-  if ((gp->flags & g_named) != 0) {
-    std::free(gp->name);
-    gp->name = nullptr;
-  }
+  if ((gp->flags & g_has_extras) != 0) abandon_extras(gp);
   gp->flags = 0;
   p* pp = m_->p;
   while (gp->stack != nullptr && gp->stack->outer != nullptr) keep_stack(pp, return_stack(gp));

@@ -36,14 +36,81 @@ void cancel_waiting(void* object, void* arg) {
   c.taken.push_back(gp);
 }
 
+// Members taken out of a scope's list at a time, with its lock held.
+constexpr std::uint32_t members_at_once = 32;
+
 }  // namespace
+
+bool join_scope(g_extras* x) {
+  scope* s = x->obeys;
+  if (x->joined == s) return s->is_open();
+  mutex_guard guard(s->lock);
+  if (!s->is_open()) return false;
+  x->prev = nullptr;
+  x->next = s->members;
+  if (x->next != nullptr) x->next->prev = x;
+  s->members = x;
+  x->queued = true;
+  x->joined = s;
+  return true;
+}
+
+// The lock of s is held.
+static void unlink_member(scope* s, g_extras* x) {
+  if (x->prev != nullptr) {
+    x->prev->next = x->next;
+  } else {
+    s->members = x->next;
+  }
+  if (x->next != nullptr) x->next->prev = x->prev;
+  x->queued = false;
+}
+
+void leave_scope(g_extras* x) {
+  scope* s = x->joined;
+  if (s == nullptr) return;
+  caller me;
+  mutex_guard guard(s->lock);
+  if (x->queued) unlink_member(s, x);
+  x->joined = nullptr;
+}
+
+void take_if_cancelled(g* self, g* gp) {
+  if (!gp->status.lock_waiting()) return;
+  glist others;
+  const bool mine = !gp->is_thread() && gp->waiting != nullptr && gp->waiting->cancellable && may_be_unwound(gp) &&
+                    must_unwind(gp) && take_locked(gp, wait_result::cancelled, others);
+  gp->status.unlock_waiting();
+  if (mine) ready(self, gp);
+  ready_all(self, others);
+}
+
+void cancel_members(scope* s) {
+  store_load_barrier();  // order: cancel.scope
+  for (;;) {
+    caller me;
+    // A member may leave, and end, as soon as the lock is free: its g is type-stable, and what it is by then is looked at.
+    g* taken[members_at_once];
+    std::uint32_t n = 0;
+    {
+      mutex_guard guard(s->lock);
+      while (s->members != nullptr && n < members_at_once) {
+        taken[n++] = s->members->gp;
+        unlink_member(s, s->members);
+      }
+    }
+    if (n == 0) return;
+    for (std::uint32_t i = 0; i < n; ++i) take_if_cancelled(me.self(), taken[i]);
+  }
+}
 
 bool cancel_all(sched_t* rt, g* self, bool watching) {
   cancellation c{rt, {}, {}};
   {
     stopped_world stopped(rt, self, watching);
     if (!stopped) return false;
-    rt->attention.fetch_or(attention_cancelled, release);  // order: cancel.stop
+    rt->attention.fetch_or(attention_cancelled, release);
+    rt->no_extras.asks.store(1, relaxed);  // order: cancel.stop
     the_process.gs.for_each(cancel_waiting, &c);
     mutex_guard guard(rt->lock);
     while (g* gp = c.taken.pop_front()) globrunqput(rt, gp);

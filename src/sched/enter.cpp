@@ -4,6 +4,7 @@
 #include "base/check.hpp"
 #include "base/noise.hpp"
 #include "sched/dispatch.hpp"
+#include "sched/extras.hpp"
 #include "sched/revoke.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
@@ -60,6 +61,14 @@ void rejoin(g* gp, m* mp) {
   begin_run(mp, gp, false);
 }
 
+// Its locals' destructors belong to its run, so they come before the point that says it has ended.
+void end_explored(g* gp) {
+  if ((gp->flags & g_has_extras) == 0 || is_finished(gp->extras)) return;
+  door_out(gp->m);
+  finish_extras(gp->extras);
+  gp->m->in_runtime.store(1, relaxed);
+}
+
 }  // namespace
 
 m* enter_slow(g* gp, op what, const void* object) {
@@ -79,7 +88,10 @@ m* enter_slow(g* gp, op what, const void* object) {
         }
         break;
       }
-      case revoke_explore: gp->rt->explore->point(gp->rt->explore, gp, what, object); return mp;
+      case revoke_explore:
+        if (what == op::end) end_explored(gp);
+        gp->rt->explore->point(gp->rt->explore, gp, what, object);
+        return mp;
       default: rejoin(gp, mp); return mp;
     }
   }

@@ -74,6 +74,12 @@ enum class op : std::uint8_t {
   after_count_down,
   latch_wait,
   barrier_wait,
+  derive,  // a context from another
+  cancel,
+  after_cancel,
+  future_wait,
+  fulfil,
+  after_fulfil,
   timer_start,
   timer_stop,
   timer_reset,
@@ -130,6 +136,12 @@ constexpr const char* to_text(op o) {
                                    "after_count_down",
                                    "latch_wait",
                                    "barrier_wait",
+                                   "derive",
+                                   "cancel",
+                                   "after_cancel",
+                                   "future_wait",
+                                   "fulfil",
+                                   "after_fulfil",
                                    "timer_start",
                                    "timer_stop",
                                    "timer_reset",
@@ -154,13 +166,15 @@ constexpr op after(op o) {
     case op::unlock_shared: return op::after_unlock_shared;
     case op::arrive: return op::after_arrive;
     case op::count_down: return op::after_count_down;
+    case op::cancel: return op::after_cancel;
+    case op::fulfil: return op::after_fulfil;
     default: return op::none;
   }
 }
 // The operation that such a point comes after; else none.
 constexpr op before(op o) {
   for (const op of : {op::go, op::sem_release, op::unlock, op::add, op::done, op::send, op::recv, op::close, op::select,
-                      op::notify, op::unlock_shared, op::arrive, op::count_down}) {
+                      op::notify, op::unlock_shared, op::arrive, op::count_down, op::cancel, op::fulfil}) {
     if (o == after(of)) return of;
   }
   return op::none;

@@ -11,7 +11,6 @@
 // On whose stack the stack is freed: on the next one's. The goroutine is dead and its g may live again
 // elsewhere, but these frames still run; so the stack is handed over to the other side of the switch.
 #include <climits>
-#include <cstdlib>
 
 #include "base/check.hpp"
 #include "base/noise.hpp"
@@ -19,6 +18,7 @@
 #include "base/wires.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/extras.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
 #include "sched/timers.hpp"
@@ -127,25 +127,29 @@ m* run_closure(g* gp) {
 }
 
 // What is rare about a goroutine that ends, before it is dead: a report names it.
-[[gnu::noinline, gnu::cold]] void bury_rest(m* mp, g* gp) {
-  if ((gp->flags & g_canary) != 0) check_canary(gp);
-  if ((gp->flags & g_named) != 0) {
-    std::free(gp->name);
-    gp->name = nullptr;
+// Returns the M that it is on: its locals' destructors are the program's, and may wait.
+[[gnu::noinline, gnu::cold]] m* bury_rest(m* mp, g* gp) {
+  if ((gp->flags & g_has_extras) != 0 && !is_finished(gp->extras)) {
+    door_out(mp);
+    finish_extras(gp->extras);
+    mp = door_in(gp);
   }
+  if ((gp->flags & g_canary) != 0) check_canary(gp);
+  if ((gp->flags & g_has_extras) != 0) free_extras(gp);
   // It leaves the thread as it was when it was locked, in a state that nobody knows: the thread ends with it.
   if ((gp->flags & g_locked) != 0) {
     mp->lockedg = nullptr;
     mp->exiting = true;
     gp->tied = nullptr;
   }
+  return mp;
 }
 
 // gp is over. Its g can be reused from here on, by this P first.
-stack* bury(m* mp, g* gp) {
+stack* bury(m*& mp, g* gp) {
   stack* st = gp->stack;
   if (gp->flags != 0) [[unlikely]]
-    bury_rest(mp, gp);
+    mp = bury_rest(mp, gp);
   gp->status.set(status::running, status::dead);
   gp->m = nullptr;
   gp->stack = nullptr;

@@ -11,6 +11,7 @@
 #include "sched/countdown.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/extras.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
 #include "weft/error.hpp"
@@ -18,8 +19,6 @@
 
 namespace weft::rt {
 namespace {
-
-constexpr std::size_t max_name = 63;
 
 std::uint64_t next_goid(p* pp) {
   if (pp->goid_next == pp->goid_end) {
@@ -46,6 +45,7 @@ std::uint64_t next_goid(p* pp) {
       g* gp = the_process.gfree;
       the_process.gfree = gp->schedlink;
       gp->rt = rt;
+      gp->extras = &rt->no_extras;
       pp->gfree[pp->ngfree++] = gp;
     }
     if (pp->ngfree != 0) return;
@@ -56,15 +56,9 @@ std::uint64_t next_goid(p* pp) {
   g* gs = static_cast<g*>(first);
   for (std::size_t i = n; i-- > 0;) {
     gs[i].rt = rt;
+    gs[i].extras = &rt->no_extras;
     pp->gfree[pp->ngfree++] = &gs[i];
   }
-}
-
-void take_name(g* gp, char* name) {
-  if (name == nullptr) [[likely]]
-    return;
-  gp->name = name;
-  gp->flags |= g_named;
 }
 
 std::string bad_stack_size(std::size_t bytes) {
@@ -162,18 +156,6 @@ bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, const 
   return true;
 }
 
-// A copy of the name, or null for none.
-static char* copy_name(v0::detail::text name) {
-  if (name.size == 0) [[likely]]
-    return nullptr;
-  const std::size_t n = name.size < max_name ? name.size : max_name;
-  char* copy = static_cast<char*>(std::malloc(n + 1));
-  if (copy == nullptr) throw std::bad_alloc();
-  std::memcpy(copy, name.data, n);
-  copy[n] = '\0';
-  return copy;
-}
-
 // A dead g for somebody without a P.
 static g* gfget_outside(sched_t* rt) {
   g* gp = nullptr;
@@ -184,7 +166,10 @@ static g* gfget_outside(sched_t* rt) {
   }
   void* memory = nullptr;
   if (gp == nullptr && the_process.gs.fresh(&memory, 1) != 0) gp = static_cast<g*>(memory);
-  if (gp != nullptr) gp->rt = rt;
+  if (gp != nullptr) {
+    gp->rt = rt;
+    gp->extras = &rt->no_extras;
+  }
   return gp;
 }
 
@@ -194,8 +179,8 @@ static void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void*
                             std::size_t stack_size, const void* pc) {
   const std::uint8_t stack_class =
       stack_size == v0::detail::default_stack ? rt->default_stack_class : checked_stack_class(stack_size);
-  char* copy = copy_name(name);
   const g* self = getg();
+  g_extras* extras = extras_for(self, name);
   struct announced {
     sched_t* rt;
     explicit announced(sched_t* of) : rt(of) { rt->foreign.fetch_add(1, seq_cst); }  // order: rt.foreign
@@ -203,24 +188,24 @@ static void newproc_outside(sched_t* rt, const v0::detail::entry_ops* ops, void*
   } here(rt);
   store_load_barrier();  // order: rt.ending
   if (rt->ending.load(relaxed)) {
-    std::free(copy);
+    discard(extras);
     throw v0::error("weft::runtime::go after shutdown: nobody would run the goroutine");
   }
   g* gp = gfget_outside(rt);
   if (gp == nullptr) {
-    std::free(copy);
+    discard(extras);
     throw std::bad_alloc();
   }
   try {
     ops->construct(gp->closure, from);
   } catch (...) {
-    std::free(copy);
+    discard(extras);
     mutex_guard guard(the_process.lock);
     gp->schedlink = the_process.gfree;
     the_process.gfree = gp;
     throw;
   }
-  take_name(gp, copy);
+  if (extras != nullptr) give_extras(gp, extras);
   gp->stack_class = stack_class;
   gp->entry = ops;
   gp->gopc = pc;
@@ -244,14 +229,11 @@ namespace detail {
 
 void throw_go_of_nil() { throw error("go of nil func value"); }
 
-[[gnu::always_inline]] static inline void newproc_at(const entry_ops* ops, void* from, text name,
-                                                     std::size_t stack_size, const void* pc) {
+// `extras`: the new goroutine's own, or null; given back if there will be none.
+[[gnu::always_inline]] static inline void start_goroutine(rt::g* me, const entry_ops* ops, void* from,
+                                                          rt::g_extras* extras, std::uint8_t stack_class,
+                                                          const void* pc) {
   using namespace weft::rt;
-  g* me = getg();
-  if (me == nullptr) throw error("weft::go called outside a runtime: start one with weft::run");
-  const std::uint8_t stack_class =
-      stack_size == default_stack ? me->rt->default_stack_class : checked_stack_class(stack_size);
-  char* copy = copy_name(name);
   g* gp;
   if (ops->trivial) [[likely]] {
     enter inside(me, op::go);
@@ -259,7 +241,7 @@ void throw_go_of_nil() { throw error("go of nil func value"); }
     gp = gfget_inline(mp);
     if (gp != nullptr) [[likely]] {
       ops->construct(gp->closure, from);
-      take_name(gp, copy);
+      if (extras != nullptr) give_extras(gp, extras);
       gp->stack_class = stack_class;
       launch_inline(mp, gp, ops, me, pc);
       return;
@@ -278,18 +260,36 @@ void throw_go_of_nil() { throw error("go of nil func value"); }
           enter inside(me);
           gfput(me->m->p, gp);
         }
-        std::free(copy);
+        discard(extras);
         throw;
       }
       enter inside(me);
-      take_name(gp, copy);
+      if (extras != nullptr) give_extras(gp, extras);
       gp->stack_class = stack_class;
       launch(me->m, gp, ops, me, pc);
       return;
     }
   }
-  std::free(copy);
+  discard(extras);
   throw std::bad_alloc();
+}
+
+// With a name, or under a context. Apart from the others, which need not look at either.
+[[gnu::noinline]] static void newproc_with_extras(rt::g* me, const entry_ops* ops, void* from, text name,
+                                                  std::uint8_t stack_class, const void* pc) {
+  start_goroutine(me, ops, from, rt::extras_for(me, name), stack_class, pc);
+}
+
+[[gnu::always_inline]] static inline void newproc_at(const entry_ops* ops, void* from, text name,
+                                                     std::size_t stack_size, const void* pc) {
+  using namespace weft::rt;
+  g* me = getg();
+  if (me == nullptr) throw error("weft::go called outside a runtime: start one with weft::run");
+  const std::uint8_t stack_class =
+      stack_size == default_stack ? me->rt->default_stack_class : checked_stack_class(stack_size);
+  if ((name.size | (me->flags & g_has_extras)) != 0) [[unlikely]]
+    return newproc_with_extras(me, ops, from, name, stack_class, pc);
+  start_goroutine(me, ops, from, nullptr, stack_class, pc);
 }
 
 void newproc(const entry_ops* ops, void* from, text name, std::size_t stack_size) {

@@ -98,8 +98,7 @@ bool take_from_chan(chan_sudog* sg, wait_result why) {
 }
 
 bool take_select(select_wait* sel, wait_result why) {
-  std::uint32_t open = 0;
-  if (!sel->done.compare_exchange_strong(open, 1, relaxed, relaxed)) return false;  // the token: model/hchan.hpp
+  if (!set_token(sel)) return false;
   sel->result = why;
   return true;
 }
@@ -189,18 +188,81 @@ void proxy_put(g* gp) {
   the_process.gfree = gp;
 }
 
-std::uint32_t caller::ticket() {
-  if (self_ != nullptr) return self_->m->choose(site::treap_ticket, 0xffffffff);
+// Plain threads have no generator; their stack's address does, because only the balance of the treap depends on it.
+std::uint32_t caller::ticket_for(g* self) {
+  if (self != nullptr) return self->m->choose(site::treap_ticket, 0xffffffff);
   chooser mix;
-  mix.seed(reinterpret_cast<std::uintptr_t>(this));
+  mix.seed(reinterpret_cast<std::uintptr_t>(&mix));
   return mix(site::treap_ticket, 0xffffffff);
 }
 
-std::uint32_t caller::choose(site where, std::uint32_t n) {
-  if (self_ == nullptr) return the_process.thread_choice(n);
-  if (exploration* by = self_->rt->explore; by != nullptr) [[unlikely]]
-    return by->choose(by, self_, n);
-  return self_->m->choose(where, n);
+std::uint32_t caller::choose_for(g* self, site where, std::uint32_t n) {
+  if (self == nullptr) return the_process.thread_choice(n);
+  if (exploration* by = self->rt->explore; by != nullptr) [[unlikely]]
+    return by->choose(by, self, n);
+  return self->m->choose(where, n);
+}
+
+caller::looked caller::look(g* gp) {
+  if (!may_unwind(gp)) return looked::waits;
+  if (must_unwind(gp)) return looked::unwinds;
+  g_extras* x = gp->extras;
+  if (x->obeys == nullptr) return looked::waits;
+  return join_scope(x) ? looked::watched : looked::unwinds;
+}
+
+// gp is waiting and its status locked: so it stays, and its frame with it, until it has been looked at; whoever takes it
+// meanwhile waits for the lock.
+void finish_watched_park(g* gp, void (*commit)(void*), void* arg) {
+  gp->m = nullptr;
+  gp->status.park_locked();
+  noise(noise_at::parked);
+  store_load_barrier();  // order: cancel.scope
+  const bool late = must_unwind(gp);
+  commit(arg);  // order: park.commit
+  glist others;
+  const bool mine =
+      late && gp->waiting->cancellable && may_be_unwound(gp) && take_locked(gp, wait_result::cancelled, others);
+  gp->status.unlock_waiting();
+  if (!late) [[likely]]
+    return;
+  g* self = getg();
+  if (mine) ready(self, gp);
+  ready_all(self, others);
+}
+
+namespace {
+
+struct watched_commit {
+  void (*commit)(void*);
+  void* arg;
+};
+
+void commit_watched(m*, g* gp, void* what) {
+  const auto to = *static_cast<watched_commit*>(what);
+  finish_watched_park(gp, to.commit, to.arg);
+}
+
+}  // namespace
+
+void caller::park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
+  m* mp = gp->m;
+  gp->reason = why;
+  gp->since = static_cast<std::uint32_t>(the_process.coarse_now.load(relaxed));
+  watched_commit what{commit, arg};
+  mp->after = commit_watched;
+  mp->after_g = gp;
+  mp->after_arg = &what;
+  noise(noise_at::parking);
+  leave_to_next(mp, gp);
+}
+
+void caller::wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why) {
+  if (gp->is_thread()) {
+    wait_as_thread(commit, arg, gp, why);
+  } else {
+    park_watched(commit, arg, gp, why);
+  }
 }
 
 // One with a deadline is its own taker.
@@ -234,7 +296,12 @@ bool take_locked(g* gp, wait_result why, glist& others) {
   switch (w->kind) {
     case wait_kind::sema: return take_from_bucket(static_cast<sudog*>(w), why, others);
     case wait_kind::chan: return take_from_chan(static_cast<chan_sudog*>(w), why);
-    case wait_kind::select: return take_select(static_cast<select_wait*>(w), why);
+    case wait_kind::select:
+    case wait_kind::acquiring_select: return take_select(static_cast<select_wait*>(w), why);
+    case wait_kind::in_word:
+      if (!leave_word(w)) return false;
+      w->result = why;
+      return true;
     case wait_kind::nowhere: break;
   }
   // Under the status lock: whoever locks it next finds it taken.
@@ -258,13 +325,23 @@ void unqueue(g* gp) {
     case wait_kind::chan:
       if (w->queued) leave_queue(static_cast<chan_sudog*>(w));
       break;
-    case wait_kind::select: {
+    case wait_kind::select:
+    case wait_kind::acquiring_select: {
       auto* sel = static_cast<select_wait*>(w);
       for (std::uint32_t i = 0; i < sel->n; ++i) {
         if (sel->cases[i].queued) leave_queue(&sel->cases[i]);
       }
+      if (w->kind == wait_kind::select) break;
+      auto* acquiring = static_cast<acquiring_wait*>(w);
+      for (std::uint32_t i = 0; i < acquiring->nsemas; ++i) {
+        sudog* sg = &acquiring->semas[i];
+        sema_bucket& b = the_process.semas.bucket(sg->addr);
+        mutex_guard guard(b.lock);
+        if (sg->queued) b.remove(sg);
+      }
       break;
     }
+    case wait_kind::in_word: leave_word(w); break;
     case wait_kind::nowhere: break;
   }
 }

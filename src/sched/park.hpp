@@ -94,13 +94,20 @@ class caller {
     return proxy_;
   }
   // A cancelled goroutine that is about to wait: it unwinds instead.
-  bool cancelled() const { return self_ != nullptr && is_cancelled(self_) && may_unwind(self_); }  // order: cancel.stop
-  // A random number for the semaphore table. Plain threads have no generator; their stack's address does,
-  // because only the balance of the treap depends on it.
-  std::uint32_t ticket();
+  bool cancelled() {
+    if (self_ == nullptr || self_->extras->asks.load(relaxed) == 0) [[likely]]  // order: cancel.stop
+      return false;
+    const looked l = look(self_);
+    if (l == looked::watched) proxy_ = self_;
+    return l == looked::unwinds;
+  }
+  // It waits under a context, and will look at that once more with its status locked: its commit must not ready it.
+  bool watched() const { return self_ != nullptr && proxy_ != nullptr; }
+  // A random number for the semaphore table.
+  std::uint32_t ticket() { return ticket_for(self_); }
 
   // In [0, n), for a free choice that the program sees; in an exploration it is the exploration's.
-  std::uint32_t choose(site where, std::uint32_t n);
+  std::uint32_t choose(site where, std::uint32_t n) { return choose_for(self_, where, n); }
 
   // Waits as w says, which is queued under a lock that the caller holds and Commit(arg) gives back; returns when somebody
   // has taken w off.
@@ -111,10 +118,10 @@ class caller {
     w.cancellable = cancellable;
     gp->waiting = &w;
     ++gp->wait_seq;
-    if (self_ != nullptr) [[likely]] {
+    if (proxy_ == nullptr) [[likely]] {
       gopark<Commit>(gp, arg, why);
     } else {
-      wait_as_thread(Commit, arg, gp, why);
+      wait_apart(Commit, arg, gp, why);
     }
     gp->waiting = nullptr;
   }
@@ -134,7 +141,11 @@ class caller {
       t.t.wait_seq = gp->wait_seq;
       t.deadline = deadline;
       t.arg = arg;
-      gopark<arm_and<Commit>>(gp, &t, why);
+      if (proxy_ == nullptr) {
+        gopark<arm_and<Commit>>(gp, &t, why);
+      } else {
+        park_watched(arm_and<Commit>, &t, gp, why);
+      }
       disarm(&t.t);
     } else {
       wait_as_thread(Commit, arg, gp, why, deadline);
@@ -170,9 +181,18 @@ class caller {
   }
   static void wait_as_thread(void (*commit)(void*), void* arg, g* proxy, wait_reason why,
                              std::int64_t deadline = no_timer);
+  // A goroutine that looks at its context once more when it is waiting.
+  static void park_watched(void (*commit)(void*), void* arg, g* gp, wait_reason why);
+  static void wait_apart(void (*commit)(void*), void* arg, g* gp, wait_reason why);  // one of the two
+  // Not members of this object, nor what follows: it need not be in memory for them.
+  static std::uint32_t ticket_for(g* self);
+  static std::uint32_t choose_for(g* self, site where, std::uint32_t n);
+  // Something may have cancelled the goroutine.
+  enum class looked : std::uint8_t { unwinds, waits, watched };
+  static looked look(g* gp);
 
   g* self_;
-  g* proxy_ = nullptr;
+  g* proxy_ = nullptr;  // of a thread that waits; a goroutine itself, if it waits under a context
 };
 
 // Takes the wait of gp, whose status the caller has locked, off its queue, if nobody else has. `ready` gets whoever can go
@@ -187,6 +207,9 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
 
 // The same, but gp, and whoever can go on because of that, are the caller's to ready.
 bool take_waiter_into(g* gp, std::uint64_t goid, std::uint32_t wait_seq, wait_result why, glist& awake);
+
+// The other side of a park under a context: gp has left its stack, and commit(arg) makes it known to who can ready it.
+void finish_watched_park(g* gp, void (*commit)(void*), void* arg);
 
 // Takes whatever gp waits in off its queues; it will not run again. Of the objects themselves only channels are touched,
 // and those whose queues it is in exist. On an exploration's one thread.

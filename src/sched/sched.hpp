@@ -88,6 +88,8 @@ inline void gfput(p* pp, g* gp) {
   if (++pp->ngfree == sizes::gfree_high) [[unlikely]]
     gfput_slow(pp);
 }
+// Makes gp, whose callable is in place, a runnable goroutine of mp's P.
+void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, const void* pc);
 
 // ---- sysmon.cpp
 void start_sysmon(sched_t* rt);

@@ -3,6 +3,7 @@
 
 #include "os/sys.hpp"
 #include "sched/enter.hpp"
+#include "sched/extras.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
 #include "weft/debug.hpp"
@@ -61,7 +62,8 @@ std::uint64_t id() noexcept {
 
 std::string_view name() noexcept {
   const rt::g* gp = rt::getg();
-  return gp == nullptr || gp->name == nullptr ? std::string_view{} : std::string_view{gp->name};
+  const char* name = gp == nullptr ? nullptr : rt::name_of(gp);
+  return name == nullptr ? std::string_view{} : std::string_view{name};
 }
 
 }  // namespace this_goroutine

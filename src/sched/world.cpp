@@ -256,6 +256,7 @@ class inspector {
           const g* gp = sg->gp;
           if (gp == nullptr) return;  // enlisted with a condition variable: it runs, and is not yet on its way to park
           if (gp->is_thread() || gp->rt != rt_ || bad != nullptr) return;
+          if (sg->kind == wait_kind::acquiring_select) return;  // it is in other queues too: waiters_elsewhere
           ++waiting_;
           count_stack(gp, true);
           // A plain thread that has just queued itself is not this; a goroutine parks before the bucket is free.

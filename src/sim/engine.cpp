@@ -10,6 +10,7 @@
 #include "observe/symbolize.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/extras.hpp"
 #include "sched/park.hpp"
 #include "weft/error.hpp"
 
@@ -33,7 +34,9 @@ atomic<std::uint64_t>& word_of(const void* object) {
 
 engine& self_of(exploration* e) { return *static_cast<engine*>(e); }
 
-bool changes(op what) { return what != op::wait && what != op::latch_wait && what != op::barrier_wait; }
+bool changes(op what) {
+  return what != op::wait && what != op::latch_wait && what != op::barrier_wait && what != op::future_wait;
+}
 
 // What a strategy is told that the next step touches. An address does for the name of an object: strategies ask no more
 // than whether two are the same. Which variable a point stands beside is not known, so each races with each, and
@@ -100,6 +103,13 @@ std::string describe(op what, std::uint32_t object, bool in_column) {
       of = "barrier ";
       break;
     case op::arrive: of = "barrier "; break;
+    case op::derive:
+    case op::cancel: of = "context "; break;
+    case op::future_wait:
+      text = "wait";
+      of = "future ";
+      break;
+    case op::fulfil: of = "future "; break;
     case op::timer_start:
       text = "start";
       of = "timer ";
@@ -323,7 +333,8 @@ void engine::enqueue(g* gp) {
     a.gopc = gp->gopc;
     a.parent = static_cast<std::uint32_t>(gp->parent_goid);
     a.at_point = true;
-    if (orders_.record && gp->name != nullptr) names_[static_cast<std::uint32_t>(gp->goid)] = gp->name;
+    if (const char* name = name_of(gp); orders_.record && name != nullptr)
+      names_[static_cast<std::uint32_t>(gp->goid)] = name;
   } else {
     a.woken = true;
   }
@@ -614,7 +625,7 @@ portrait engine::portrait_of(const actor& a) {
 void engine::print_step(const event& e) {
   std::string text = "weft::sim: step " + std::to_string(e.step) + ": goroutine " + std::to_string(e.actor);
   const g* gp = actors_[e.actor - 1].gp;
-  if (gp->name != nullptr) text += std::string(" (") + gp->name + ')';
+  if (const char* name = name_of(gp)) text += std::string(" (") + name + ')';
   text += std::string(": ") + (e.woken ? "woken from " : "") + describe(e.what, e.object) + '\n';
   print_text(text.data(), text.size());
 }

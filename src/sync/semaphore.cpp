@@ -3,6 +3,8 @@
 // three runtimes). The queue is in the semaphore table, by address.
 //
 // State  word: permits in the low half, waiters in the high half; never both above zero with the bucket free.
+//        With a select among the waiters the low half says so (select_waits), which looks like more permits than there can be:
+//        so a release finds it where it looks for too many, and the others pay nothing for it. It goes with the last waiter.
 // Who    without waiters: anyone, by CAS. With waiters: only under the bucket's lock. A word that shows a
 //        waiter stops the lock-free paths, so under the lock it changes by nobody else's hand.
 // Order  sema.permit   release: CAS (acq_rel) / acquire: CAS (acq_rel); for a waiter: status.park
@@ -18,6 +20,7 @@
 #include "model/process.hpp"
 #include "sched/exploration.hpp"
 #include "sched/park.hpp"
+#include "sync/semaphore.hpp"
 #include "sync/word.hpp"
 #include "weft/error.hpp"
 
@@ -26,6 +29,7 @@ namespace {
 
 constexpr std::uint64_t one_waiter = std::uint64_t{1} << 32;
 constexpr std::uint64_t max_permits = 0x7fffffff;
+constexpr std::uint64_t select_waits = 0x80000000;
 constexpr std::uint64_t no_refusal = ~std::uint64_t{0};
 
 std::uint64_t permits(std::uint64_t word) { return word & 0xffffffff; }
@@ -39,10 +43,16 @@ std::uint64_t waiters(std::uint64_t word) { return word >> 32; }
   return false;
 }
 
-// A timeout has taken sg off the queue: one waiter less to hand permits to.
-void waiter_gone(sudog* sg, glist&) {
-  word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))).add(0 - one_waiter);
+// One waiter less to hand permits to. Under the lock, with the word that counts it: nobody else changes that.
+void one_less(word64 word) {
+  const std::uint64_t left = word.load() - one_waiter;
+  word.store(waiters(left) != 0 ? left : 0);
 }
+
+word64 word_of(const sudog* sg) { return word64(static_cast<std::uint64_t*>(const_cast<void*>(sg->addr))); }
+
+// A timeout or a cancellation has taken sg off the queue.
+void waiter_gone(sudog* sg, glist&) { one_less(word_of(sg)); }
 
 // For so many ns at most; no_timer: for however long.
 [[gnu::always_inline]] inline wait_result take_or_wait(word64 word, std::int64_t ns) {
@@ -96,6 +106,57 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   throw v0::error(text.c_str());
 }
 
+// With selects among the waiters, some of which may have gone elsewhere: those are taken off and get nothing. What is left over
+// becomes permits. Returns no_refusal, or the permits that there are if there would be too many.
+[[gnu::noinline]] std::uint64_t give_past_selects(word64 word, std::uint64_t n) {
+  caller me;
+  glist served;
+  std::uint64_t found = no_refusal;
+  sema_bucket& b = the_process.semas.bucket(word.addr());
+  {
+    mutex_guard guard(b.lock);
+    std::uint64_t old = word.load();
+    if (n > max_permits) found = 0;
+    while (found == no_refusal && n != 0 && waiters(old) != 0) {
+      sudog* sg = b.front(word.addr());
+      b.remove(sg);
+      old -= one_waiter;
+      if (sg->kind == wait_kind::acquiring_select) {
+        auto* sc = static_cast<sema_case*>(sg);
+        if (!set_token(sc->select)) continue;  // its frame stays until it has had this lock
+        sc->select->won_sema = sc;
+        sc->select->result = wait_result::handed;
+      } else {
+        sg->result = wait_result::handed;
+      }
+      served.push_back(sg->gp);
+      --n;
+    }
+    // Until here the word says that there are waiters, so nobody else changes it; if there were none, anybody may.
+    if (waiters(old) != 0) {
+      if (found == no_refusal) word.store(old);
+    } else if (!served.empty() || (word.load() & select_waits) != 0) {
+      word.store(n);  // order: sema.permit
+    } else {
+      while (found == no_refusal && n != 0) {
+        if (old + n > max_permits) {
+          found = old;
+        } else if (word.cas(old, old + n)) {  // order: sema.permit
+          break;
+        }
+      }
+    }
+  }
+  ready_all(me.self(), served);
+  return found;
+}
+
+// `found` looks like too many permits: it is, or a select waits.
+[[gnu::noinline, gnu::cold]] void give_or_refuse(word64 word, std::uint64_t n, std::uint64_t found) {
+  if ((found & select_waits) != 0) found = give_past_selects(word, n);
+  if (found != no_refusal) too_many(n, found);
+}
+
 // There were waiters a moment ago.
 [[gnu::noinline]] void give_to_waiters(word64 word, std::uint64_t n) {
   std::uint64_t found = no_refusal;
@@ -131,7 +192,7 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
   }
   // Outside: an exception is made with malloc.
   if (found != no_refusal) [[unlikely]]
-    too_many(n, found);
+    give_or_refuse(word, n, found);
 }
 
 // Throws, and nothing has happened, when there would be more permits than there can be.
@@ -159,7 +220,7 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
 // In an exploration each is a scheduling point before it, and release one after it too.
 [[gnu::noinline, gnu::cold]] void explored_acquire(word64 word) {
   step(op::sem_acquire, word.addr());
-  wait_for_permit(word);
+  if (!take(word)) wait_for_permit(word);
   stepped(op::sem_acquire, word.addr());
 }
 
@@ -189,6 +250,36 @@ g* hand_to_oldest(sema_bucket& b, word64 word) {
 }
 
 }  // namespace
+
+bool sema_looks_free(word64 word) {
+  const std::uint64_t old = word.load();
+  return permits(old) != 0 && waiters(old) == 0;
+}
+
+bool sema_take(word64 word) { return take(word); }
+
+bool sema_take_or_queue(sema_bucket& b, word64 word, sema_case* sg, std::uint32_t ticket) {
+  for (std::uint64_t old = word.load();;) {
+    if (waiters(old) != 0) {
+      word.store((old + one_waiter) | select_waits);  // not the first: nobody else changes it
+      break;
+    }
+    if (permits(old) != 0) {
+      if (word.cas(old, old - 1)) return true;  // order: sema.permit
+    } else if (word.cas(old, one_waiter | select_waits)) {
+      break;
+    }
+  }
+  b.push_back(sg, ticket);
+  return false;
+}
+
+void sema_leave(sema_bucket& b, sema_case* sg) {
+  if (!sg->queued) return;
+  b.remove(sg);
+  one_less(word_of(sg));
+}
+
 }  // namespace weft::rt
 
 namespace weft {

@@ -14,6 +14,7 @@
 #include "model/process.hpp"
 #include "model/sched.hpp"
 #include "os/sys.hpp"
+#include "sched/extras.hpp"
 
 namespace bank {
 
@@ -33,7 +34,7 @@ std::vector<g*> all() {
 
 g* of(std::string_view name) {
   for (g* gp : all()) {
-    if ((gp->flags & weft::rt::g_named) != 0 && gp->name == name) return gp;
+    if (const char* its = weft::rt::name_of(gp); its != nullptr && its == name) return gp;
   }
   std::_Exit(98);
 }

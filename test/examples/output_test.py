@@ -105,13 +105,27 @@ class Shutdown(Example):
                 self.check(result, support.expected("shutdown"))
 
 
-class Channels(Example):
+class SameOnAll(Example):
     """Programs whose output is the same on any number of Ps, and whenever they are run."""
 
     def same_on_all(self, name):
         for procs in "1", "2", "4":
             with self.subTest(procs=procs):
                 self.check(support.run(name, env=support.environment(WEFT_PROCS=procs)), support.expected(name))
+
+
+class Contexts(SameOnAll):
+    def test_error_group(self):
+        self.same_on_all("error_group")
+
+    def test_cancel_tree(self):
+        self.same_on_all("cancel_tree")
+
+    def test_graceful_shutdown(self):
+        self.same_on_all("graceful_shutdown")
+
+
+class Channels(SameOnAll):
 
     def test_ping_pong(self):
         self.same_on_all("ping_pong")

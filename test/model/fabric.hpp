@@ -67,6 +67,7 @@ class fabric {
     if (rt::the_process.gs.fresh(&memory, 1) == 0) fail("no memory for a g");
     auto* gp = static_cast<rt::g*>(memory);
     gp->rt = rt_;
+    gp->extras = &rt_->no_extras;
     gp->goid = goid;
     gp->status.born();
     return gp;

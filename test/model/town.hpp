@@ -13,6 +13,7 @@
 #include "sched/countdown.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/extras.hpp"
 #include "sched/park.hpp"
 #include "sched/stop.hpp"
 #include "sched/world.hpp"
@@ -22,8 +23,9 @@ namespace weft::check {
 
 // What a goroutine does when its script is over: it ends, or the script begins again when it runs next.
 // parks: in the semaphore table, unless it is cancelled.
+// parks_watched: the same under a context, which it looks at as production does.
 // sleeps: until the time that sleep_until has set.
-enum class then : std::uint8_t { ends, yields, waits, parks, sleeps };
+enum class then : std::uint8_t { ends, yields, waits, parks, parks_watched, sleeps };
 
 class town {
  public:
@@ -247,6 +249,7 @@ class town {
         say_parked();
         break;
       case then::parks: park(pp, gp); break;
+      case then::parks_watched: park_watched(pp, gp); break;
       case then::sleeps: sleep(gp); break;
     }
   }
@@ -271,6 +274,28 @@ class town {
     gp->waiting = &sg;
     gp->status.set(rt::status::running, rt::status::waiting);
     b.lock.unlock();
+    say_parked();
+  }
+  // As caller::look, and caller::wait under a context.
+  void park_watched(rt::p* pp, rt::g* gp) {
+    rt::sudog& sg = wait_of(gp);
+    if (rt::may_be_unwound(gp) && (rt::must_unwind(gp) || !rt::join_scope(gp->extras))) {
+      sg.result = rt::wait_result::cancelled;
+      gp->status.set(rt::status::running, rt::status::runnable);
+      rt::runqput(pp, gp, false);
+      return;
+    }
+    rt::sema_bucket& b = rt::the_process.semas.bucket(&sg);
+    b.lock.lock();
+    sg.gp = gp;
+    sg.addr = &sg;
+    sg.result = rt::wait_result::pending;
+    sg.cancellable = true;
+    b.push_back(&sg, static_cast<std::uint32_t>(gp->goid));
+    gp->waiting = &sg;
+    ++gp->wait_seq;
+    rt::finish_watched_park(
+        gp, [](void* bucket) { static_cast<rt::sema_bucket*>(bucket)->lock.unlock(); }, &b);
     say_parked();
   }
   // As caller::wait_until and its commit, on g0.

@@ -14,15 +14,16 @@ class select_case;
 
 namespace detail {
 
-// after, at: no channel; elem is a number of ns, from the beginning of the select, or of the clock.
-enum class case_kind : std::uint8_t { send, recv, after, at };
+// acquire, after, at: no channel; elem is a semaphore's word, or a number of ns, from the beginning of the select, or of the clock.
+enum class case_kind : std::uint8_t { send, recv, acquire, after, at };
 
 // What the core knows of a kind of case. Only one case happens, so all that receive share one piece of memory, the landing,
 // in which a value stays until the locks are free again and it can go where the program wants it.
 struct case_ops {
   case_kind kind;
-  bool copy = false;      // a sender keeps its value
-  bool large = false;     // does not fit into the landing that the caller of select_go has
+  bool copy = false;  // a sender keeps its value
+  bool large =
+      false;  // does not fit into the landing that the caller of select_go has, or is rare: kept off its short path
   elem_fn put = nullptr;  // receives straight into elem, because the value must not be moved twice; else by the landing
   elem_fn land = nullptr;                                             // receives into the landing; null: the bytes
   void (*finish)(void* elem, void* landed, bool received) = nullptr;  // a receive has happened; outside locks
@@ -30,12 +31,13 @@ struct case_ops {
 
 inline constexpr case_ops copying{.kind = case_kind::send, .copy = true};
 inline constexpr case_ops moving{.kind = case_kind::send};
+inline constexpr case_ops acquiring{.kind = case_kind::acquire, .large = true};
 inline constexpr case_ops after_a_time{.kind = case_kind::after};
 inline constexpr case_ops at_a_time{.kind = case_kind::at};
 
 struct scase {
-  hchan* c;    // null: never ready
-  void* elem;  // the value; where it is to go
+  hchan* c;    // null: never ready, or no channel
+  void* elem;  // the value; where it is to go; a semaphore's word
   const case_ops* ops;
 };
 

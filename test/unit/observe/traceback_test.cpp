@@ -148,12 +148,14 @@ TEST(Title, Forms) {
   EXPECT_EQ(title(gp), "goroutine 7 [runnable]");
   gp.status.set(status::runnable, status::running);
   char name[] = "uploader";
-  gp.name = name;
+  weft::rt::g_extras extras;
+  extras.name = name;
+  gp.extras = &extras;
   EXPECT_EQ(title(gp), "goroutine 7 [running]");  // left over from its last life
-  gp.flags = weft::rt::g_named;
+  gp.flags = weft::rt::g_has_extras;
   EXPECT_EQ(title(gp), "goroutine 7 [running] \"uploader\"");
   gp.status.set(status::running, status::waiting);
-  gp.name = nullptr;
+  extras.name = nullptr;
   EXPECT_EQ(title(gp), "goroutine 7 [waiting]");
   gp.reason = weft::rt::wait_reason::semacquire;
   EXPECT_EQ(title(gp), "goroutine 7 [semacquire]");

@@ -1,0 +1,852 @@
+// context: Go's tree of contexts (GO-BEHAVIOUR C6).
+//
+//   value_node (weft/context.hpp), apart_node   say something about values only
+//   canceler      can be cancelled; knows those below it that can be, and functions that wait for its end, in one list
+//   extras.obeys  a goroutine under a context obeys the scope of its nearest canceler (sched/cancel.hpp)
+//
+// Who    a canceler's list, done channel, stop source, error and cause: under its lock, scope.lock. Its links in the list that
+//        it is in: under the lock of `up`. Error and cause do not change once scope.state is not open, and are read then.
+// State  scope.state  open ─▶ closing ─▶ done   by whoever cancels, which exactly one does. In between the done channel is
+//        closed; there is no scheduling point there, and err() waits that moment out: nobody sees the one without the other.
+//        settling     1 from then on until all below are done, 0 before and after: who comes second waits for that
+//
+//   cancel(root)   mark root: error, closing; close its channel; done
+//                  take up to 64 from its list, marking each with both locks held; close their channels; unlock
+//                  those that have something below them likewise, depth first, by their links: no recursion
+//                  members of each, functions, stop callbacks: when no lock is held
+//
+// Order  context.done   error, cause, then state (release) / err(), cause(): state (acquire)
+//        context.tree   a child: parent locked, its state looked at, then linked / cancel: state, with the lock, then the list.
+//                       So a child that comes too late sees that, and is born cancelled.
+//        context.share  the last share goes: refs, then the lock of `up` / cancel: with that lock, refs. See `take_over`.
+// Never  call what is not the runtime's with a lock held, or ready anybody.
+// Why    a parent has no share of those below it, which have one of theirs: so who drops a context frees it, without waiting for
+//        its parent. But a done channel that somebody still has, or a function that waits, must see the end all the same: then
+//        the last share goes to the list that it is in (`owned`), and its own share of the parent is given up, so that none
+//        keeps the other.
+// Checked by test/model/context_model.cpp, test/conformance/context_test.cpp, test/unit/context.
+#include "weft/context.hpp"
+
+#include <climits>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "chan/close.hpp"
+#include "context/canceler.hpp"
+#include "model/process.hpp"
+#include "os/sys.hpp"
+#include "sched/callback_timer.hpp"
+#include "sched/cancel.hpp"
+#include "sched/enter.hpp"
+#include "sched/exploration.hpp"
+#include "sched/extras.hpp"
+#include "sched/park.hpp"
+#include "weft/error.hpp"
+#include "weft/this_goroutine.hpp"
+#include "weft/wait_group.hpp"
+
+namespace weft::rt {
+namespace {
+
+using v0::detail::after_func_node;
+using v0::detail::context_drop;
+using v0::detail::context_hold;
+using v0::detail::context_node;
+using v0::detail::context_ops;
+
+constexpr int no_error = 0;
+constexpr int canceled = static_cast<int>(v0::context_errc::canceled);
+
+constexpr int exceeded = static_cast<int>(v0::context_errc::deadline_exceeded);
+
+constexpr std::int64_t retry_ns = 1'000'000;
+constexpr std::uint32_t children_at_once = 64;
+constexpr std::uint64_t one_settles = std::uint64_t{1}
+                                      << 32;  // a wait_group's word (src/sync/wait_group.cpp): a count of one
+
+// Somebody that is to hear of a canceler's end: a canceler, or a function.
+struct child {
+  child* next = nullptr;
+  child* prev = nullptr;
+  after_func_node* func = nullptr;  // null: a canceler
+  bool linked = false;              // token: in the list
+};
+static_assert(sizeof(child) <= sizeof after_func_node::link);
+
+child* link_of(after_func_node* f) { return std::launder(reinterpret_cast<child*>(f->link)); }
+
+struct from_token;
+struct deadline;
+
+struct canceler : context_node, child {
+  scope s;
+  child* list = nullptr;
+  canceler* up = nullptr;  // lives as long as this is linked, or has a share of its parent
+  hchan* done = nullptr;   // a share; written with the lock, read without
+  std::stop_source* stop = nullptr;
+  from_token* from = nullptr;
+  deadline* timer = nullptr;  // a share; set with the lock, before it is not open
+  bool has_deadline = false;
+  std::int64_t at = 0;             // with has_deadline
+  std::exception_ptr at_deadline;  // the cause then
+  int err = no_error;
+  bool cause_above = false;  // the cause is that of `up`
+  bool owned = false;        // token: the list that it is in, or its timer, has the last share
+  bool taken_over = false;   // token: whoever lets the last share go has been overtaken, and leaves this alone
+  bool theirs = false;       // of a walk: somebody else cancels it
+  std::exception_ptr cause;
+  std::uint64_t settling = 0;
+  canceler* stop_next = nullptr;  // of a walk: those whose stop callbacks are to be called
+};
+
+canceler* canceler_of(const context_node* n) { return n == nullptr ? nullptr : static_cast<canceler*>(n->nearest); }
+bool is_open(const canceler* n) { return n->s.state.load(relaxed) == scope_state::open; }
+
+// The caller, inside the door if it is a goroutine. As `caller` (sched/park.hpp), but no place to give way: between closing
+// and done there must be none.
+class inside {
+ public:
+  inside() : self_(getg()) {
+    if (self_ != nullptr) door_in(self_);
+  }
+  ~inside() {
+    if (self_ != nullptr) door_out(self_->m);
+  }
+  inside(const inside&) = delete;
+  inside& operator=(const inside&) = delete;
+  g* self() const { return self_; }
+
+ private:
+  g* self_;
+};
+
+// ---- the list of a canceler, its lock held
+
+void link(canceler* up, child* c) {
+  c->prev = nullptr;
+  c->next = up->list;
+  if (c->next != nullptr) c->next->prev = c;
+  up->list = c;
+  c->linked = true;
+}
+
+void unlink(canceler* up, child* c) {
+  if (c->prev != nullptr) {
+    c->prev->next = c->next;
+  } else {
+    up->list = c->next;
+  }
+  if (c->next != nullptr) c->next->prev = c->prev;
+  c->linked = false;
+}
+
+child* take_first(canceler* up) {
+  inside here;
+  mutex_guard guard(up->s.lock);
+  child* c = up->list;
+  if (c != nullptr) unlink(up, c);
+  return c;
+}
+
+// ---- how one goes
+
+struct from_token {
+  struct fire {
+    canceler* n;
+    void operator()() const;
+  };
+  std::stop_callback<fire> callback;
+};
+
+// deadline: what joins a canceler and its timer, each of which may end first.
+//
+// Who    `n`: under `lock`, which comes before the lock of n's `up`. Null once n is cancelled or gone.
+// State  two shares: the canceler's, until it is told or destroyed; the timer's, until it has called or was stopped.
+// Why    a timer that had a share of the canceler would keep what everybody has forgotten until its time.
+struct deadline {
+  static void fire(g* self, void* arg, std::uint64_t, std::int64_t when);
+  static void drop_timer(void* arg, std::uint64_t seq);
+  static void come(deadline* d);
+  static constexpr timer_ops ops{fire, drop_timer};
+
+  static void drop(deadline* d) {
+    if (d->refs.fetch_sub(1, acq_rel) == 1) delete d;
+  }
+
+  explicit deadline(canceler* of) : n(of) {}
+
+  callback_timer timer{&ops, this};
+  mutex lock;
+  canceler* n;
+  atomic<std::uint32_t> refs{2};
+};
+
+// The canceler's side: from here on its timer does nothing to it. Inside the door, or on a plain thread.
+void cut(canceler* n) {
+  deadline* d = n->timer;
+  if (d == nullptr) return;
+  n->timer = nullptr;
+  {
+    mutex_guard guard(d->lock);
+    d->n = nullptr;
+  }
+  if (d->timer.stop()) deadline::drop(d);
+  deadline::drop(d);
+}
+
+// Nobody has a share, and no list has it. All that is left in its own list is that list's alone.
+void destroy(canceler* first) {
+  {
+    inside here;
+    cut(first);
+  }
+  child* todo = first;
+  todo->next = nullptr;
+  while (todo != nullptr) {
+    auto* n = static_cast<canceler*>(todo);
+    todo = todo->next;
+    delete n->from;  // waits for it, if it runs elsewhere
+    // A timer of one below may be about to take it from here; once it is cut, it has not and will not.
+    while (child* c = take_first(n)) {
+      if (c->func != nullptr) {
+        v0::detail::after_func_drop(c->func);
+        continue;
+      }
+      {
+        inside here;
+        cut(static_cast<canceler*>(c));
+      }
+      c->next = todo;
+      todo = c;
+    }
+    v0::detail::chan_drop(n->done);
+    delete n->stop;
+    delete n;
+  }
+}
+
+// Whether somebody can see what becomes of a context of which nobody has a handle.
+bool is_observed(const canceler* n) {
+  return n->list != nullptr || n->stop != nullptr ||
+         (n->done != nullptr && __atomic_load_n(&n->done->refs, __ATOMIC_ACQUIRE) > 1);
+}
+
+context_node* last_share_gone(context_node* base) noexcept {
+  auto* n = static_cast<canceler*>(base);
+  if (n->up != nullptr) {
+    inside here;
+    mutex_guard guard(n->up->s.lock);  // order: context.share
+    if (n->taken_over) {
+      n->taken_over = false;
+      return nullptr;
+    }
+    if (n->linked) {
+      if (is_observed(n)) {
+        n->owned = true;
+        context_node* parent = n->parent;
+        n->parent = nullptr;
+        return parent;
+      }
+      unlink(n->up, n);
+    }
+  } else if (n->timer != nullptr && is_observed(n)) {
+    inside here;
+    mutex_guard guard(n->timer->lock);
+    if (n->timer->n != nullptr) {
+      n->owned = true;
+      context_node* parent = n->parent;
+      n->parent = nullptr;
+      return parent;
+    }
+  }
+  context_node* parent = n->parent;
+  destroy(n);
+  return parent;
+}
+
+constexpr context_ops canceler_ops{last_share_gone, [](const context_node*, const std::type_info&, const void*) {
+                                     return static_cast<const void*>(nullptr);
+                                   }};
+
+struct apart_node : context_node {};
+constexpr context_ops apart_ops{[](context_node* n) noexcept {
+                                  context_node* parent = n->parent;
+                                  delete static_cast<apart_node*>(n);
+                                  return parent;
+                                },
+                                canceler_ops.find};
+
+bool try_share(canceler* n) {
+  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
+  while (refs != 0) {
+    if (__atomic_compare_exchange_n(&n->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return true;
+  }
+  return false;
+}
+
+// A share of one that the list, whose lock is held, has led to.
+void take_share(canceler* n) {
+  if (n->owned) {
+    n->owned = false;
+    n->refs = 1;
+    return;
+  }
+  if (try_share(n)) return;
+  // The last one has just gone, and whoever let it go is about to lock this list.
+  __atomic_store_n(&n->refs, 1, __ATOMIC_RELAXED);  // order: context.share
+  n->taken_over = true;
+}
+
+// ---- cancelling
+
+// What a walk has met and may not do with a lock held.
+struct aftermath {
+  canceler* stops = nullptr;
+  child* funcs = nullptr;
+};
+
+// n's lock is held, and it is open. Whether there is more to it than the state.
+bool mark(canceler* n, int err) {
+  n->err = err;
+  const bool more =
+      n->done != nullptr || n->timer != nullptr || n->stop != nullptr || n->s.members != nullptr || n->list != nullptr;
+  if (more) n->settling = one_settles;
+  n->s.state.store(more ? scope_state::closing : scope_state::done, release);  // order: context.done
+  return more;
+}
+
+// Inside the door, where it stays until n is done.
+void close_done(canceler* n, glist& waiters) {
+  if (hchan* c = __atomic_load_n(&n->done, __ATOMIC_ACQUIRE)) close_quietly(c, waiters);
+  n->s.state.store(scope_state::done, release);  // order: context.done
+}
+
+// With no lock, outside the door. n is done.
+void tell(canceler* n, aftermath& later) {
+  {
+    inside here;
+    cut(n);
+  }
+  cancel_members(&n->s);
+  if (n->stop == nullptr) return;
+  context_hold(n);
+  n->stop_next = later.stops;
+  later.stops = n;
+}
+
+// Some of those below p, which is done: marked, and closed. `chain` gets those that there is more to, or that somebody else
+// cancels, by their `next`, with a share each. False: there was none left.
+bool take_some(canceler* p, aftermath& later, child*& chain) {
+  inside here;
+  chain = nullptr;
+  glist waiters;
+  {
+    mutex_guard guard(p->s.lock);
+    if (p->list == nullptr) return false;
+    for (std::uint32_t i = 0; i < children_at_once && p->list != nullptr; ++i) {
+      child* c = p->list;
+      unlink(p, c);
+      if (c->func != nullptr) {
+        c->next = later.funcs;
+        later.funcs = c;
+        continue;
+      }
+      auto* n = static_cast<canceler*>(c);
+      mutex_guard nested(n->s.lock);
+      n->theirs = !is_open(n);
+      if (!n->theirs) {
+        n->cause_above = true;
+        // One that is owned is so because of something that there is more to.
+        if (!mark(n, p->err)) continue;
+      }
+      take_share(n);
+      c->next = chain;
+      chain = c;
+    }
+  }
+  for (child* c = chain; c != nullptr; c = c->next) {
+    auto* n = static_cast<canceler*>(c);
+    if (!n->theirs) close_done(n, waiters);
+  }
+  ready_all(here.self(), waiters);
+  return true;
+}
+
+// The next ones that there is more to; null: there are none left.
+child* take_children(canceler* p, aftermath& later) {
+  child* chain = nullptr;
+  while (chain == nullptr && take_some(p, later, chain)) {
+  }
+  return chain;
+}
+
+// All below n are done.
+void settle(canceler* n) { v0::detail::wait_group_add(&n->settling, -1); }
+
+// Whoever cancels n does it for its children too, and the caller may rely on that.
+void wait_until_settled(canceler* n) {
+  v0::no_cancel uninterrupted;
+  v0::detail::wait_group_wait(&n->settling);
+}
+
+// Depth first. Who comes back from a child goes on with its `next`, which have been taken together, and then takes more.
+void propagate(canceler* root, aftermath& later) {
+  canceler* at = root;
+  for (;;) {
+    child* below = take_children(at, later);
+    for (;;) {
+      if (below != nullptr) {
+        auto* n = static_cast<canceler*>(below);
+        if (!n->theirs) {
+          tell(n, later);
+          at = n;
+          break;
+        }
+        wait_until_settled(n);
+        below = n->next;
+        context_drop(n);
+        continue;
+      }
+      // Of `at` there may be more.
+      if (child* more = take_children(at, later)) {
+        below = more;
+        continue;
+      }
+      settle(at);
+      if (at == root) return;
+      canceler* done = at;
+      at = at->up;
+      below = done->next;
+      context_drop(done);
+    }
+  }
+}
+
+void detach(canceler* n) {
+  if (n->up == nullptr) return;
+  inside here;
+  mutex_guard guard(n->up->s.lock);
+  if (n->linked) unlink(n->up, n);
+}
+
+void finish(aftermath& later) {
+  while (child* c = later.funcs) {
+    later.funcs = c->next;
+    // Under no context: the one that has just ended would cancel it.
+    const v0::detail::with_scope background(nullptr);
+    c->func->ops->start(c->func);
+  }
+  while (canceler* n = later.stops) {
+    later.stops = n->stop_next;
+    n->stop->request_stop();
+    context_drop(n);
+  }
+}
+
+// The caller has a share. False: it was cancelled before.
+bool cancel(canceler* n, int err, std::exception_ptr cause) {
+  bool ours = false;
+  bool more = false;
+  {
+    inside here;
+    glist waiters;
+    {
+      mutex_guard guard(n->s.lock);
+      ours = is_open(n);
+      if (ours) {
+        n->cause.swap(cause);
+        more = mark(n, err);
+      }
+    }
+    if (ours && more) close_done(n, waiters);
+    ready_all(here.self(), waiters);
+  }
+  if (!ours) {
+    wait_until_settled(n);
+    return false;
+  }
+  aftermath later;
+  if (more) {
+    tell(n, later);
+    propagate(n, later);
+  }
+  detach(n);
+  finish(later);
+  return true;
+}
+
+void from_token::fire::operator()() const {
+  // The share must be had: what calls this may not be the one that keeps n.
+  if (!try_share(n)) return;  // it is being destroyed, and waits for us
+  cancel(n, canceled, {});
+  // If this is the last share, the callback is destroyed from within, which the standard allows on the thread that it was
+  // called on; so a goroutine, which may be on another by now, leaves it to one that will wait for it.
+  if (getg() == nullptr) {
+    context_drop(n);
+    return;
+  }
+  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
+  do {
+    if (refs == 1) {
+      canceler* last = n;
+      v0::go([last] { v0::blocking([last] { context_drop(last); }); });
+      return;
+    }
+  } while (!__atomic_compare_exchange_n(&n->refs, &refs, refs - 1, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+}
+
+// Nobody but the list, or the timer itself, may have n any more; then the share is that one's. Null: n is being destroyed.
+canceler* share_of(deadline* d) {
+  mutex_guard guard(d->lock);
+  canceler* n = std::exchange(d->n, nullptr);
+  if (n == nullptr) return nullptr;
+  if (n->up == nullptr) {
+    if (!n->owned) return try_share(n) ? n : nullptr;
+    n->owned = false;
+    n->refs = 1;
+    return n;
+  }
+  mutex_guard list(n->up->s.lock);
+  if (!n->owned) return try_share(n) ? n : nullptr;
+  unlink(n->up, n);
+  n->owned = false;
+  n->refs = 1;
+  return n;
+}
+
+// With the timer's share of d: in a goroutine of its own, or on a plain thread.
+void deadline::come(deadline* d) {
+  if (canceler* n = share_of(d)) {
+    cancel(n, exceeded, n->at_deadline);
+    context_drop(n);
+  }
+  drop(d);
+}
+
+// On an M's scheduler stack: no place for what a cancellation does, which may be the program's code.
+void deadline::fire(g* self, void* arg, std::uint64_t seq, std::int64_t when) {
+  auto* d = static_cast<deadline*>(arg);
+  if (self == nullptr) {
+    come(d);
+    return;
+  }
+  struct body {
+    deadline* d;
+    void operator()() const { come(d); }
+  } in_a_goroutine{d};
+  using entry = v0::detail::entry_of<body, body>;
+  if (launch_by_timer(self->m, &entry::ops, &in_a_goroutine, nullptr)) return;
+  // The last goroutine has ended, and no other can begin; drop_timer will find somebody else.
+  if (d->timer.start(self, when + retry_ns, seq) != 0) fatal("context: a timer of a runtime was refused");
+}
+
+// The runtime that the timer was armed in is gone; the context goes on, with the timers of those in none.
+void deadline::drop_timer(void* arg, std::uint64_t seq) {
+  auto* d = static_cast<deadline*>(arg);
+  {
+    mutex_guard guard(d->lock);
+    if (d->n != nullptr && d->timer.start(nullptr, d->n->at, seq) == 0) return;
+  }
+  // Nobody waits for it any more; or there is no thread for those who do, and they must not wait for ever.
+  come(d);
+}
+
+// ---- making
+
+// Into the tree, below `parent`; or cancelled, if that is. Nobody else has seen n.
+void adopt(canceler* n, context_node* parent) {
+  n->ops = &canceler_ops;
+  n->nearest = n;
+  n->parent = context_hold(parent);
+  n->up = canceler_of(parent);
+  if (n->up == nullptr) return;
+  n->has_deadline = n->up->has_deadline;
+  n->at = n->up->at;
+  inside here;
+  mutex_guard guard(n->up->s.lock);
+  if (is_open(n->up)) {  // order: context.tree
+    link(n->up, n);
+    return;
+  }
+  n->err = n->up->err;
+  n->cause_above = true;
+  n->s.state.store(scope_state::done, release);  // order: context.done
+}
+
+const canceler* with_cause(const canceler* n) {
+  while (n->cause_above) n = n->up;
+  return n;
+}
+
+// The state, when nobody is in the middle of closing.
+scope_state settled_state(const canceler* n) {
+  scope_state s;
+  for (std::uint32_t spins = 1; (s = n->s.state.load(acquire)) == scope_state::closing;
+       ++spins) {  // order: context.done
+    if (spins % sizes::scan_pauses == 0) {
+      os::yield_thread();
+    } else {
+      os::pause();
+    }
+  }
+  return s;
+}
+
+void look(op what, const canceler* n) {
+  if (v0::detail::door_open()) [[unlikely]]
+    step(what, n);
+}
+
+}  // namespace
+
+scope* scope_of(context_node* n) {
+  canceler* c = canceler_of(n);
+  return c == nullptr ? nullptr : &c->s;
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+inline namespace v0 {
+namespace {
+
+class texts final : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "weft.context"; }
+  std::string message(int e) const override {
+    switch (static_cast<context_errc>(e)) {
+      case context_errc::canceled: return "context canceled";
+      case context_errc::deadline_exceeded: return "context deadline exceeded";
+    }
+    return "unknown context error " + std::to_string(e);
+  }
+  std::error_condition default_error_condition(int e) const noexcept override {
+    switch (static_cast<context_errc>(e)) {
+      case context_errc::canceled: return std::errc::operation_canceled;
+      case context_errc::deadline_exceeded: return std::errc::timed_out;
+    }
+    return {e, *this};
+  }
+};
+
+// Never destroyed: an error_code may be looked at when the process ends.
+union immortal {
+  texts category;
+  constexpr immortal() : category() {}
+  ~immortal() {}
+};
+constinit immortal the_texts;
+
+}  // namespace
+
+const std::error_category& context_category() noexcept { return the_texts.category; }
+
+namespace detail {
+
+using rt::canceler;
+using rt::canceler_of;
+
+bool in_goroutine() noexcept { return rt::getg() != nullptr; }
+void throw_nil_key() { throw error("nil key"); }
+
+void after_func_drop(after_func_node* f) noexcept {
+  if (__atomic_fetch_sub(&f->refs, 1, __ATOMIC_ACQ_REL) == 1) f->ops->destroy(f);
+}
+
+context_node* context_with_cancel(context_node* parent) {
+  rt::look(rt::op::derive, canceler_of(parent));
+  auto* n = new canceler;
+  rt::adopt(n, parent);
+  return n;
+}
+
+context_node* context_with_deadline(context_node* parent, std::int64_t at, std::exception_ptr why) {
+  rt::look(rt::op::derive, canceler_of(parent));
+  auto* n = new canceler;
+  rt::adopt(n, parent);
+  if (n->has_deadline && n->at <= at) return n;
+  n->has_deadline = true;
+  n->at = at;
+  n->at_deadline = static_cast<std::exception_ptr&&>(why);
+  if (at <= rt::now_for(rt::getg())) {
+    rt::cancel(n, rt::exceeded, n->at_deadline);
+    return n;
+  }
+  if (at == INT64_MAX) return n;
+  rt::deadline* d = nullptr;
+  try {
+    d = new rt::deadline(n);
+  } catch (...) {
+    context_drop(n);
+    throw;
+  }
+  int refused = 0;
+  {
+    rt::inside here;
+    rt::mutex_guard guard(n->s.lock);
+    // Its parent may have been cancelled by now.
+    if (rt::is_open(n)) {
+      refused = d->timer.start(here.self(), at);
+      if (refused == 0) {
+        n->timer = d;
+        return n;
+      }
+    }
+  }
+  delete d;
+  if (refused != 0) {
+    context_drop(n);
+    throw std::system_error(refused, std::generic_category(), "weft: no thread to wait for a context's deadline");
+  }
+  return n;
+}
+
+context_node* context_without_cancel(context_node* parent) {
+  if (parent == nullptr) return nullptr;
+  auto* n = new rt::apart_node;
+  n->ops = &rt::apart_ops;
+  n->parent = context_hold(parent);
+  return n;
+}
+
+context_node* context_from(const std::stop_token& token) {
+  auto* n = new canceler;
+  rt::adopt(n, nullptr);
+  if (!token.stop_possible()) return n;
+  try {
+    n->from = new rt::from_token{std::stop_callback<rt::from_token::fire>(token, rt::from_token::fire{n})};
+  } catch (...) {
+    context_drop(n);
+    throw;
+  }
+  return n;
+}
+
+void context_cancel(context_node* base, std::exception_ptr cause) {
+  canceler* n = canceler_of(base);
+  if (n == nullptr) return;
+  rt::look(rt::op::cancel, n);
+  const bool first = rt::cancel(n, rt::canceled, static_cast<std::exception_ptr&&>(cause));
+  if (door_open()) [[unlikely]]
+    rt::stepped(rt::op::cancel, n, first);
+}
+
+hchan* context_done(context_node* base) {
+  canceler* n = canceler_of(base);
+  if (n == nullptr) return nullptr;
+  hchan* c = __atomic_load_n(&n->done, __ATOMIC_ACQUIRE);
+  if (c == nullptr) {
+    hchan* made = make_chan(&rt::context_done_type, 0);
+    {
+      rt::inside here;
+      rt::mutex_guard guard(n->s.lock);
+      if (n->done == nullptr) {
+        // Whoever has marked n, or will, either has it to close or has left that to us.
+        rt::glist none;
+        if (!rt::is_open(n)) rt::close_quietly(made, none);
+        __atomic_store_n(&n->done, made, __ATOMIC_RELEASE);
+        made = nullptr;
+      }
+      c = n->done;
+    }
+    chan_drop(made);
+  }
+  chan_hold(c);
+  return c;
+}
+
+int context_err(const context_node* base) noexcept {
+  const canceler* n = canceler_of(base);
+  if (n == nullptr || rt::settled_state(n) == rt::scope_state::open) return rt::no_error;
+  return n->err;
+}
+
+std::exception_ptr context_cause(const context_node* base) {
+  const canceler* n = canceler_of(base);
+  if (n == nullptr || rt::settled_state(n) == rt::scope_state::open) return nullptr;
+  if (const canceler* by = rt::with_cause(n); by->cause != nullptr) return by->cause;
+  return std::make_exception_ptr(std::system_error(make_error_code(static_cast<context_errc>(n->err))));
+}
+
+bool context_deadline(const context_node* base, std::int64_t* at) noexcept {
+  const canceler* n = canceler_of(base);
+  if (n == nullptr || !n->has_deadline) return false;
+  *at = n->at;
+  return true;
+}
+
+std::stop_token context_stop_token(context_node* base) {
+  canceler* n = canceler_of(base);
+  if (n == nullptr) return {};
+  std::stop_source made;
+  bool over = false;
+  {
+    rt::inside here;
+    rt::mutex_guard guard(n->s.lock);
+    over = !rt::is_open(n);
+    if (n->stop != nullptr) return n->stop->get_token();
+  }
+  auto* kept = new std::stop_source(made);
+  if (!over) {
+    rt::inside here;
+    rt::mutex_guard guard(n->s.lock);
+    over = !rt::is_open(n);
+    if (n->stop != nullptr) {
+      made = *n->stop;
+      over = false;
+    } else if (!over) {
+      n->stop = kept;
+      kept = nullptr;
+    }
+  }
+  delete kept;
+  if (over) made.request_stop();
+  return made.get_token();
+}
+
+const void* context_find(const context_node* n, const std::type_info& type, const void* key) {
+  for (; n != nullptr; n = n->parent) {
+    if (const void* found = n->ops->find(n, type, key)) return found;
+  }
+  return nullptr;
+}
+
+void context_after_func(context_node* base, after_func_node* f) {
+  static_assert(sizeof(rt::child) <= sizeof f->link);
+  rt::child* c = ::new (f->link) rt::child;
+  c->func = f;
+  canceler* n = canceler_of(base);
+  if (n == nullptr) return;
+  rt::look(rt::op::derive, n);
+  ++f->refs;  // the list's; nobody else has seen it
+  {
+    rt::inside here;
+    rt::mutex_guard guard(n->s.lock);
+    if (rt::is_open(n)) {  // order: context.tree
+      rt::link(n, c);
+      return;
+    }
+  }
+  const with_scope background(nullptr);
+  f->ops->start(f);
+}
+
+bool context_stop(context_node* base, after_func_node* f) {
+  canceler* n = canceler_of(base);
+  rt::child* c = rt::link_of(f);
+  if (n == nullptr) return __atomic_exchange_n(&c->func, nullptr, __ATOMIC_RELAXED) != nullptr;
+  rt::look(rt::op::cancel, n);
+  {
+    rt::inside here;
+    rt::mutex_guard guard(n->s.lock);
+    if (!c->linked) return false;
+    rt::unlink(n, c);
+  }
+  after_func_drop(f);
+  return true;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace weft

@@ -1,0 +1,132 @@
+// The tree of contexts through its public face, on plain threads: who cancels first, who comes too late, who is the last to let go.
+#include "weft/context.hpp"
+
+#include "model/fabric.hpp"
+
+namespace {
+
+using namespace weft::check;
+using weft::context;
+
+int cause_of(const context& c) {
+  try {
+    std::rethrow_exception(c.cause());
+  } catch (int n) {
+    return n;
+  }
+}
+
+MODEL(context_first_cause, "two cancel, each with a cause: one is seen by both, with the error, and stays") {
+  const context c = context::background().with_cancel();
+  const auto cancel_and_look = [&](int n) {
+    c.cancel(std::make_exception_ptr(n));
+    expect(static_cast<bool>(c.err()), "it is done when cancel returns");
+    return cause_of(c);
+  };
+  int seen = 0;
+  auto other = start([&] { seen = cancel_and_look(1); });
+  const int mine = cancel_and_look(2);
+  other.join();
+  expect(seen == mine && cause_of(c) == mine, "the first cause");
+}
+
+MODEL(context_child_against_cancel, "a child that is made while its parent is cancelled is cancelled") {
+  const context parent = context::background().with_cancel();
+  context child;
+  auto maker = start([&] { child = parent.with_cancel(); });
+  parent.cancel();
+  maker.join();
+  expect(static_cast<bool>(child.err()), "not forgotten");
+}
+
+MODEL(context_done_against_cancel,
+      "a done channel that is asked for while it is cancelled is closed, and err is there") {
+  const context parent = context::background().with_cancel();
+  const context child = parent.with_cancel();
+  auto asks = start([&] {
+    child.done().recv();
+    expect(static_cast<bool>(child.err()), "closed, and so an error");
+  });
+  parent.cancel();
+  asks.join();
+}
+
+MODEL(context_err_and_done, "whoever sees the error finds the channel closed") {
+  const context c = context::background().with_cancel();
+  const weft::recv_chan<> done = c.done();
+  auto looks = start([&] {
+    if (c.err()) expect(done.try_recv() == weft::chan_status::closed, "an error, and so closed");
+  });
+  c.cancel();
+  looks.join();
+}
+
+MODEL(context_all_below_are_done, "a context and its parent are cancelled: when either call returns the leaf is done",
+      .preemptions = 2) {
+  const context root = context::background().with_cancel();
+  const context middle = root.with_cancel();
+  const context leaf = middle.with_cancel();
+  auto other = start([&] {
+    middle.cancel();
+    expect(static_cast<bool>(leaf.err()), "done for who has cancelled the middle");
+  });
+  root.cancel();
+  expect(leaf.err() && middle.err(), "and for who has cancelled the root");
+  other.join();
+}
+
+MODEL(context_last_share_against_cancel,
+      "the last handle goes while the parent is cancelled: who has the done channel sees it closed") {
+  const context parent = context::background().with_cancel();
+  context child = parent.with_cancel();
+  const weft::recv_chan<> done = child.done();
+  auto drops = start([&] { child = context(); });
+  parent.cancel();
+  drops.join();
+  expect(done.try_recv() == weft::chan_status::closed, "somebody has closed it");
+}
+
+MODEL(context_last_share_of_a_leaf, "and one that nobody watches is freed once, by one of them") {
+  const context parent = context::background().with_cancel();
+  context child = parent.with_cancel();
+  auto drops = start([&] { child = context(); });
+  parent.cancel();
+  drops.join();
+}
+
+MODEL(context_dropped_twice, "two handles of a child go at once, while the parent is cancelled", .preemptions = 2) {
+  const context parent = context::background().with_cancel();
+  context a = parent.with_cancel();
+  context b = a;
+  const weft::recv_chan<> done = a.done();
+  auto first = start([&] { a = context(); });
+  auto second = start([&] { b = context(); });
+  parent.cancel();
+  first.join();
+  second.join();
+  expect(done.try_recv() == weft::chan_status::closed, "somebody has closed it");
+}
+
+MODEL(context_child_cancelled_and_parent, "a child is cancelled, and taken off its parent, while that is cancelled") {
+  const context parent = context::background().with_cancel();
+  const context child = parent.with_cancel();
+  auto other = start([&] { child.cancel(std::make_exception_ptr(1)); });
+  parent.cancel(std::make_exception_ptr(2));
+  other.join();
+  expect(child.err() && parent.err() && cause_of(parent) == 2, "both are done");
+  const int n = cause_of(child);
+  expect(n == 1 || n == 2, "one of the two causes");
+}
+
+MODEL(context_after_func_stop_against_cancel, "a function is called or stopped, not both, and not neither") {
+  const context c = context::background().with_cancel();
+  int calls = 0;
+  const auto r = context::after_func(c, [&] { ++calls; });
+  bool stopped = false;
+  auto stops = start([&] { stopped = r.stop(); });
+  c.cancel();
+  stops.join();
+  expect(calls == (stopped ? 0 : 1), "one of the two");
+}
+
+}  // namespace
