@@ -44,7 +44,7 @@ const scase& of(const select_case& c) { return v0::detail::access::of(c); }
 place where(const scase& s, void* landing) {
   const v0::detail::case_ops& o = *s.ops;
   if (o.kind == case_kind::send || o.put != nullptr) return {s.elem, o.put, o.copy};
-  return {o.finish != nullptr ? landing : nullptr, o.land, false};
+  return {o.finish != nullptr ? landing : nullptr, o.land, nullptr};
 }
 
 // Without a branch per question: which of them says yes is what a select cannot know.
@@ -87,7 +87,7 @@ bool by_buffer(const scase& s, void* landing) {
   if (s.ops->kind == case_kind::send) {
     if (!v0::detail::has_room(c) || !lock_of(c).try_lock()) return false;
     const bool happens = v0::detail::has_room(c);
-    if (happens) put_last(c, {s.elem, nullptr, false});
+    if (happens) put_last(c, {s.elem, nullptr, nullptr});
     lock_of(c).unlock();
     return happens;
   }
@@ -115,7 +115,7 @@ class selecting {
 
   chosen run(bool block, std::size_t drawn) {
     caller me;
-    if (drawn != npos && try_drawn(me, drawn)) return chosen_;
+    if (drawn != npos && try_drawn(me, drawn, block)) return chosen_;
     for (;;) {
       lock_all();
       if (try_all(me)) return chosen_;
@@ -151,7 +151,7 @@ class selecting {
   }
 
   // Step 1, what is left of it: the case that was drawn. False: nothing happened.
-  bool try_drawn(caller& me, std::size_t i) {
+  bool try_drawn(caller& me, std::size_t i, bool block) {
     const scase& s = at(i);
     if (s.ops->kind == case_kind::recv && is_drained(s.c)) {  // order: chan.closed
       chosen_ = {i, false};
@@ -159,7 +159,7 @@ class selecting {
     }
     g* next = nullptr;
     bool happened;
-    lock_chan(me.self(), s.c);
+    lock_chan(me.self(), s.c, block);
     try {
       happened = attempt_case(i, next);
     } catch (...) {

@@ -32,15 +32,27 @@ void become_spinning(m* mp) {
   begin_spinning(spin(mp->rt));
 }
 
+enum class sight : std::uint8_t { nothing, work, switches };
+
+std::uint32_t slices_begun(const sched_t* rt) {
+  std::uint32_t n = 0;
+  for (std::uint32_t i = 0; i < procs(rt); ++i) n += rt->allp[i].schedtick.load(relaxed);
+  return n;
+}
+
 // Looks around until `end`, because work often comes within microseconds and a futex costs several of them on both
-// sides (LIMITS 8). True: there is some.
-bool look_around(m* mp, std::int64_t end) {
-  for (std::uint32_t round = 0; round < sizes::spin_rounds; ++round) {
+// sides (LIMITS 8). Goroutines that take turns are not always to be seen in their P's queue; but slices begin there at a rate
+// of more than one in a microsecond.
+sight look_around(m* mp, std::int64_t end) {
+  const sched_t* rt = mp->rt;
+  const std::uint32_t before = slices_begun(rt);
+  for (std::uint32_t round = 1; round <= sizes::spin_rounds; ++round) {
     for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
-    if (work_visible(mp)) return true;
+    if (work_visible(mp)) return sight::work;
+    if (slices_begun(rt) - before >= 2 * round) return sight::switches;
     if (os::now() >= end) break;
   }
-  return false;
+  return sight::nothing;
 }
 
 // Steals, and looks around. With one P nobody else can produce any work.
@@ -60,8 +72,13 @@ g* spin_for_work(m* mp) {
       os::sleep_ns(doze);
       doze = std::min(2 * doze, sizes::longest_doze_ns);
       end = os::now() + rt->spin_ns;
-    } else if (!look_around(mp, end)) {
-      return nullptr;
+    } else {
+      const sight seen = look_around(mp, end);
+      if (seen == sight::nothing) return nullptr;
+      if (seen == sight::switches) {
+        moves = true;
+        continue;
+      }
     }
     if (g* gp = steal_work(mp, moves)) return gp;
     if (!moves && os::now() >= end) return nullptr;
