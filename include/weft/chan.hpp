@@ -38,15 +38,8 @@ union elem_room {
 };
 
 template <class T>
-void assign_elem(void* dst, void* src, bool copy) {
-  T& to = *static_cast<T*>(dst);
-  if constexpr (std::is_copy_assignable_v<T>) {
-    if (copy) {
-      to = *static_cast<const T*>(src);
-      return;
-    }
-  }
-  to = static_cast<T&&>(*static_cast<T*>(src));
+void assign_elem(void* dst, void* src) {
+  *static_cast<T*>(dst) = static_cast<T&&>(*static_cast<T*>(src));
 }
 
 template <class T>
@@ -57,16 +50,16 @@ void* erase(const T& value) {
 // ---- the operations, for whatever handle
 
 template <class T>
-void send_to(hchan* c, const T& value, bool copy) {
+void send_to(hchan* c, const T& value) {
   if constexpr (has_fast_path<T>) {
     if (put_in_buffer(c, value)) [[likely]]
       return;
   }
-  chan_send(c, erase(value), copy);
+  chan_send(c, erase(value));
 }
 
 template <class T>
-chan_op try_send_to(hchan* c, const T& value, bool copy) {
+chan_op try_send_to(hchan* c, const T& value, copy_fn copy) {
   if constexpr (has_fast_path<T>) {
     if (put_in_buffer(c, value)) [[likely]]
       return chan_op::ok;
@@ -89,7 +82,7 @@ template <class T>
   elem_room<T> room;
   std::optional<T> value;
   if (receive_plain<T>(c, room)) [[likely]]
-    value.emplace(room.value);
+    value.emplace(static_cast<T&&>(room.value));
   return value;
 }
 // The variable is the result itself, as it stands in the outermost block: an element that is received is moved once.
@@ -215,16 +208,25 @@ class sends {
   ///             wait: a cancellation point; what the copy throws, and then nothing was sent.
   ///   Orders    everything before it happens before the receive that gets the value returns. The k-th receive from a
   ///             channel of capacity C happens before the (k+C)-th send returns.
-  ///   The copy is made with the channel locked: it sees what code on a plain thread sees, and must not use this channel.
-  void send(const T& value) const requires std::is_copy_constructible_v<T> { send_to(c(), value, true); }
-  /// The same, by moving value away; untouched if it throws.
-  void send(T&& value) const { send_to(c(), value, false); }
-
-  /// Sends if that needs no waiting: ok; else would_block (always for nil) or closed, and value is untouched.
-  chan_status try_send(const T& value) const requires std::is_copy_constructible_v<T> {
-    return static_cast<chan_status>(try_send_to(c(), value, true));
+  ///   The copy is made before it waits, by the caller. T's move is made by whoever comes second, with the channel locked: it
+  ///   must not block, and sees what code on a plain thread sees.
+  void send(const T& value) const requires std::is_copy_constructible_v<T> {
+    if constexpr (is_plain<T>) {
+      send_to(c(), value);
+    } else {
+      T copy(value);  // here, where it may block or throw, and not with the channel locked
+      send_to(c(), copy);
+    }
   }
-  chan_status try_send(T&& value) const { return static_cast<chan_status>(try_send_to(c(), value, false)); }
+  /// The same, by moving value away; untouched if it throws.
+  void send(T&& value) const { send_to(c(), value); }
+
+  /// Sends if that needs no waiting: ok; else would_block (always for nil) or closed, and value is untouched. A copy is made
+  /// only if it is sent, and so with the channel locked: it must not block.
+  chan_status try_send(const T& value) const requires std::is_copy_constructible_v<T> {
+    return static_cast<chan_status>(try_send_to(c(), value, copier_of<T>()));
+  }
+  chan_status try_send(T&& value) const { return static_cast<chan_status>(try_send_to(c(), value, nullptr)); }
 
   /// Closes the channel: receivers get what is in the buffer and then nothing; who waits goes on at once.
   ///   Throws    close_of_closed_channel, close_of_nil_channel.
@@ -233,9 +235,9 @@ class sends {
 
   /// A case of a select: weft::send(*this, value).
   select_case on_send(const T& value) const requires std::is_copy_constructible_v<T> {
-    return send_case(c(), __builtin_addressof(value), true);
+    return copying_case(c(), value);
   }
-  select_case on_send(T&& value) const { return send_case(c(), __builtin_addressof(value), false); }
+  select_case on_send(T&& value) const { return moving_case(c(), value); }
 
  private:
   hchan* c() const { return chan_access::of(static_cast<const H&>(*this)); }
@@ -244,8 +246,8 @@ class sends {
 template <class H>
 class sends<H, void> {
  public:
-  void send() const { chan_send(c(), nullptr, false); }
-  chan_status try_send() const { return static_cast<chan_status>(chan_try_send(c(), nullptr, false)); }
+  void send() const { chan_send(c(), nullptr); }
+  chan_status try_send() const { return static_cast<chan_status>(chan_try_send(c(), nullptr, nullptr)); }
   void close() const { chan_close(c()); }
   select_case on_send() const { return access::make({c(), nullptr, &moving}); }
 
@@ -263,15 +265,17 @@ class chan_iterator {
   using value_type = T;
   using difference_type = std::ptrdiff_t;
 
-  explicit chan_iterator(hchan* c) : c_(c), value_(receive_from<T>(c)) {}
+  explicit chan_iterator(const chan_handle& h) : h_(h), value_(receive_from<T>(c())) {}
   T& operator*() const { return *value_; }
   T* operator->() const { return &*value_; }
   chan_iterator& operator++() {
     value_.reset();  // destroyed before the wait, as a local of the loop would be
     if constexpr (has_fast_path<T>) {
-      value_ = receive_from<T>(c_);
+      elem_room<T> room;
+      if (receive_plain<T>(c(), room)) [[likely]]
+        value_.emplace(static_cast<T&&>(room.value));
     } else {
-      chan_recv(c_, &value_, put_in_optional<T>);
+      chan_recv(c(), &value_, put_in_optional<T>);
     }
     return *this;
   }
@@ -279,7 +283,8 @@ class chan_iterator {
   friend bool operator==(const chan_iterator& i, chan_end) { return !i.value_.has_value(); }
 
  private:
-  hchan* c_;
+  hchan* c() const { return chan_access::of(h_); }
+  chan_handle h_;  // its own: the body may give away the one that the loop began with
   mutable std::optional<T> value_;
 };
 
@@ -304,7 +309,7 @@ class receives {
   }
 
   /// for (T& value : ch): until the channel is closed and drained. Each step is a recv().
-  chan_iterator<T> begin() const { return chan_iterator<T>(c()); }
+  chan_iterator<T> begin() const { return chan_iterator<T>(static_cast<const H&>(*this)); }
   chan_end end() const noexcept { return {}; }
 
   /// A case of a select: weft::recv(*this, value).
@@ -341,21 +346,25 @@ class receives<H, void> {
 /// Cost  96 bytes and the buffer, one allocation. Source: Go's runtime/chan.go.
 template <class T>
 class chan : public detail::chan_handle, public detail::sends<chan<T>, T>, public detail::receives<chan<T>, T> {
-  static_assert(detail::can_be_sent<T>,
-                "weft::chan<T>: T must be an object type that can be moved, neither const nor an array");
-
  public:
   using value_type = T;
 
   /// A new channel without a buffer: a send waits for its receiver.
-  chan() : chan_handle(detail::make_chan(&detail::type_of<T>, 0)) {}
+  chan() : chan_handle(make(0)) {}
   /// A new channel with room for `capacity` values.
   ///   Throws    weft::error "makechan: size out of range", for a negative or huge one; std::bad_alloc.
   template <std::integral N>
-  explicit chan(N capacity)
-      : chan_handle(detail::make_chan(&detail::type_of<T>, static_cast<std::ptrdiff_t>(capacity))) {}
+  explicit chan(N capacity) : chan_handle(make(static_cast<std::ptrdiff_t>(capacity))) {}
   /// Nil: sending and receiving block for ever; in a select never ready.
   constexpr chan(decltype(nullptr)) noexcept : chan_handle(nullptr) {}
+
+ private:
+  // T is complete here, but need not be where a handle is declared: a message may carry the channel for its answer.
+  static detail::hchan* make(std::ptrdiff_t capacity) {
+    static_assert(detail::can_be_sent<T>,
+                  "weft::chan<T>: T must be an object type that can be moved, neither const nor an array");
+    return detail::make_chan(&detail::type_of<T>, capacity);
+  }
 };
 
 /// The sending end of a channel. Default-constructed it is nil.

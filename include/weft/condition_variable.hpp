@@ -116,9 +116,9 @@ class condition_variable {
   }
 
   /// Wakes the one that has waited longest, if there is one. The mutex need not be held. Does not block.
-  void notify_one() { notify(false); }
+  void notify_one() noexcept { notify(false); }
   /// Wakes all who wait, in their order.
-  void notify_all() { notify(true); }
+  void notify_all() noexcept { notify(true); }
 
  private:
   template <class C, class Lock, class Pred>
@@ -188,8 +188,8 @@ class condition_variable_any {
     return wait_by(lock, stop, detail::deadline_in(detail::ns_until(t)), pred);
   }
 
-  void notify_one() { notify(false); }
-  void notify_all() { notify(true); }
+  void notify_one() noexcept { notify(false); }
+  void notify_all() noexcept { notify(true); }
 
  private:
   template <class C, class Lock, class Pred>

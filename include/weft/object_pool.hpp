@@ -56,6 +56,7 @@ class object_pool {
     p.fresh.push_back(std::move(object));
     count(p);
   }
+  void put(decltype(nullptr)) noexcept {}
   void put(T object) requires std::is_move_constructible_v<T> { put(std::make_unique<T>(std::move(object))); }
 
   /// Destroys those that have not been used since the last trim(), so that after two trims without use the pool is empty

@@ -202,7 +202,7 @@ template <receivable C, class F>
   return detail::handled_recv<elem_t<C>, F>{detail::chan_access::of(c), static_cast<F&&>(f)};
 }
 
-/// Sends a copy of value if this case happens.
+/// Sends a copy of value if this case happens; the copy is made then, with the channel locked, and must not block.
 template <sendable C>
   requires detail::carries<C> select_case send(const C& c, const elem_t<C>& value)
 requires std::is_copy_constructible_v<elem_t<C>> { return c.on_send(value); }

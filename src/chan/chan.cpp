@@ -87,7 +87,7 @@ template <bool Sends>
 [[gnu::always_inline]] inline end operate(hchan* c, place what, bool block) {
   caller me;
   for (;;) {
-    lock_chan(me.self(), c);
+    lock_chan(me.self(), c, block);
     const attempt a = under_lock(
         c, me, [&](g * &next) __attribute__((always_inline)) {
           if constexpr (Sends) {
@@ -315,13 +315,13 @@ void stop_case_close(hchan* c) noexcept {
 
 void chan_unlocked(hchan* c) noexcept { rt::os::futex_wake(reinterpret_cast<rt::atomic<std::uint32_t>*>(&c->key)); }
 
-void chan_send(hchan* c, void* from, bool copy) {
+void chan_send(hchan* c, void* from) {
   if (door_open()) [[unlikely]]
-    return rt::explored_send(c, {from, nullptr, copy});
-  rt::send(c, {from, nullptr, copy});
+    return rt::explored_send(c, {from, nullptr, nullptr});
+  rt::send(c, {from, nullptr, nullptr});
 }
 
-chan_op chan_try_send(hchan* c, void* from, bool copy) {
+chan_op chan_try_send(hchan* c, void* from, copy_fn copy) {
   if (door_open()) [[unlikely]]
     return rt::explored_try_send(c, {from, nullptr, copy});
   return rt::try_send(c, {from, nullptr, copy});
@@ -329,14 +329,14 @@ chan_op chan_try_send(hchan* c, void* from, bool copy) {
 
 bool chan_recv(hchan* c, void* to, elem_fn put) {
   if (door_open()) [[unlikely]]
-    return rt::explored_recv(c, {to, put, false});
-  return rt::recv(c, {to, put, false});
+    return rt::explored_recv(c, {to, put, nullptr});
+  return rt::recv(c, {to, put, nullptr});
 }
 
 chan_op chan_try_recv(hchan* c, void* to, elem_fn put) {
   if (door_open()) [[unlikely]]
-    return rt::explored_try_recv(c, {to, put, false});
-  return rt::try_recv(c, {to, put, false});
+    return rt::explored_try_recv(c, {to, put, nullptr});
+  return rt::try_recv(c, {to, put, nullptr});
 }
 
 void chan_close(hchan* c) {

@@ -51,7 +51,7 @@ const scase& of(const select_case& c) { return v0::detail::access::of(c); }
 place where(const scase& s, void* landing) {
   const v0::detail::case_ops& o = *s.ops;
   if (o.kind == case_kind::send || o.put != nullptr) return {s.elem, o.put, o.copy};
-  return {o.finish != nullptr ? landing : nullptr, o.land, false};
+  return {o.finish != nullptr ? landing : nullptr, o.land, nullptr};
 }
 
 // Without a branch per question: which of them says yes is what a select cannot know.
@@ -94,7 +94,7 @@ bool by_buffer(const scase& s, void* landing) {
   if (s.ops->kind == case_kind::send) {
     if (!v0::detail::has_room(c) || !lock_of(c).try_lock()) return false;
     const bool happens = v0::detail::has_room(c);
-    if (happens) put_last(c, {s.elem, nullptr, false});
+    if (happens) put_last(c, {s.elem, nullptr, nullptr});
     lock_of(c).unlock();
     return happens;
   }
@@ -131,7 +131,7 @@ class selecting {
     caller me;
     // A timer's channel always looks ready without its lock; so if none did, there is none.
     has_timers_ = drawn != npos || n_ > 64 || v0::detail::door_open();
-    if (drawn != npos && try_drawn(me, drawn)) return chosen_;
+    if (drawn != npos && try_drawn(me, drawn, block)) return chosen_;
     for (;;) {
       lock_all();
       if (try_all(me) || (has_times_ && try_all_at(me, me.now()))) return chosen_;
@@ -180,7 +180,7 @@ class selecting {
   }
 
   // Step 1, what is left of it: the case that was drawn. False: nothing happened.
-  bool try_drawn(caller& me, std::size_t i) {
+  bool try_drawn(caller& me, std::size_t i, bool block) {
     const scase& s = at(i);
     if (s.ops->kind == case_kind::recv && is_drained(s.c) && s.c->closed != is_of_timer) {  // order: chan.closed
       chosen_ = {i, false};
@@ -188,7 +188,7 @@ class selecting {
     }
     g* next = nullptr;
     bool happened;
-    lock_chan(me.self(), s.c);
+    lock_chan(me.self(), s.c, block);
     try {
       happened = attempt_case(i, next);
     } catch (...) {

@@ -23,7 +23,7 @@ bool take(timer_chan* t, place to, std::int64_t now) {
   } else {
     t->pending = false;
   }
-  move_elem(t->type, to, {&value, nullptr, false});
+  move_elem(t->type, to, {&value, nullptr, nullptr});
   return true;
 }
 

@@ -40,10 +40,11 @@ class as_a_thread {
 // Somebody on another CPU works on this channel just now. Two who take turns at every value pay for a cache line each time;
 // so this one stays away for as long as the other may need to fill or drain the buffer. Then it finds its work in one
 // piece, and, if the other had to wait for it, readies it here, where both go on without meeting again.
-[[gnu::always_inline]] inline void lock_chan(g* self, hchan* c) {
+// (A call that does not wait stays on its thread; it looks for a moment only.)
+[[gnu::always_inline]] inline void lock_chan(g* self, hchan* c, bool may_wait) {
   if (lock_of(c).try_lock()) [[likely]]
     return;
-  stay_away(self);
+  stay_away(may_wait ? self : nullptr);
   lock_of(c).lock();
 }
 
@@ -51,7 +52,7 @@ class as_a_thread {
 struct place {
   void* elem;  // to null: it goes nowhere (plain bytes only)
   elem_fn put;
-  bool copy;
+  copy_fn copy;
 };
 
 inline place of(const chan_sudog* sg) { return {sg->elem, sg->put, sg->copy}; }
@@ -59,7 +60,11 @@ inline place of(const chan_sudog* sg) { return {sg->elem, sg->put, sg->copy}; }
 [[gnu::always_inline]] inline void move_elem(const elem_type* type, place to, place from) {
   if (to.put != nullptr) [[unlikely]] {
     as_a_thread outside;
-    to.put(to.elem, from.elem, from.copy);
+    if (from.copy != nullptr) {
+      from.copy(to.put, to.elem, from.elem);
+    } else {
+      to.put(to.elem, from.elem);
+    }
   } else if (to.elem != nullptr) {
     copy_bytes(to.elem, from.elem, type->size);
   }
@@ -73,7 +78,7 @@ inline void set_count(hchan* c, std::uint64_t n) {
 
 // Into a free place of the buffer, which the caller counts.
 [[gnu::always_inline]] inline void move_in(hchan* c, place from) {
-  move_elem(c->type, {slot(c, c->sendx), c->type->construct, false}, from);
+  move_elem(c->type, {slot(c, c->sendx), c->type->construct, nullptr}, from);
   c->sendx = after(c, c->sendx);
 }
 
@@ -86,7 +91,7 @@ inline void set_count(hchan* c, std::uint64_t n) {
 // The oldest value out of the buffer, which the caller counts. What is left of it there is destroyed.
 [[gnu::always_inline]] inline void move_out(hchan* c, place to) {
   unsigned char* from = slot(c, c->recvx);
-  move_elem(c->type, to, {from, nullptr, false});
+  move_elem(c->type, to, {from, nullptr, nullptr});
   if (c->type->destroy != nullptr) [[unlikely]] {
     as_a_thread outside;
     c->type->destroy(from);

@@ -21,6 +21,7 @@
 namespace weft::rt {
 
 using hchan = v0::detail::hchan;
+using v0::detail::copy_fn;
 using v0::detail::elem_fn;
 using v0::detail::elem_type;
 
@@ -36,7 +37,7 @@ struct chan_sudog : waiter {
   chan_sudog* prev;
   void* elem;  // a sender's value; where a receiver wants it: null, nowhere
   elem_fn put;
-  bool copy;              // a sender keeps its value
+  copy_fn copy;           // a sender keeps its value
   bool sends;             // in which of the two queues
   bool orphaned = false;  // the waiter has a handle of its own: the last one went while this was queued, or it is dead
   std::uint32_t index;    // of a select's case

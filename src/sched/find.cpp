@@ -33,15 +33,27 @@ void become_spinning(m* mp) {
   begin_spinning(spin(mp->rt));
 }
 
+enum class sight : std::uint8_t { nothing, work, switches };
+
+std::uint32_t slices_begun(const sched_t* rt) {
+  std::uint32_t n = 0;
+  for (std::uint32_t i = 0; i < procs(rt); ++i) n += rt->allp[i].schedtick.load(relaxed);
+  return n;
+}
+
 // Looks around until `end`, because work often comes within microseconds and a futex costs several of them on both
-// sides (LIMITS 8). True: there is some.
-bool look_around(m* mp, std::int64_t end) {
-  for (std::uint32_t round = 0; round < sizes::spin_rounds; ++round) {
+// sides (LIMITS 8). Goroutines that take turns are not always to be seen in their P's queue; but slices begin there at a rate
+// of more than one in a microsecond.
+sight look_around(m* mp, std::int64_t end) {
+  const sched_t* rt = mp->rt;
+  const std::uint32_t before = slices_begun(rt);
+  for (std::uint32_t round = 1; round <= sizes::spin_rounds; ++round) {
     for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
-    if (work_visible(mp)) return true;
+    if (work_visible(mp)) return sight::work;
+    if (slices_begun(rt) - before >= 2 * round) return sight::switches;
     if (os::now() >= end) break;
   }
-  return false;
+  return sight::nothing;
 }
 
 // Steals, and looks around. With one P nobody else can produce any work.
@@ -57,20 +69,27 @@ g* spin_for_work(m* mp) {
   // All others are idle, and this P has a timer: what comes next is that, as a rule.
   const std::int64_t next = mp->p->timers->min_when();
   if (next != no_timer && !moves && rt->npidle.load(relaxed) + 1 == procs(rt)) return nullptr;
-  std::int64_t end = std::min(os::now() + rt->spin_ns, next);
-  std::uint32_t doze = sizes::doze_ns;
+  std::int64_t now = os::now();
+  std::int64_t end = std::min(now + rt->spin_ns, next);
+  std::int64_t doze = sizes::doze_ns;
   for (;;) {
+    if (next <= now) return nullptr;  // a timer of its own is due
     if (moves) {
-      os::sleep_ns(std::min<std::int64_t>(doze, next - os::now()));
-      doze = std::min(2 * doze, sizes::longest_doze_ns);
-      const std::int64_t now = os::now();
-      if (now >= next) return nullptr;  // a timer of its own is due
+      os::sleep_ns(std::min(doze, next - now));
+      doze = std::min(2 * doze, std::int64_t{sizes::longest_doze_ns});
+      now = os::now();
       end = std::min(now + rt->spin_ns, next);
-    } else if (!look_around(mp, end)) {
-      return nullptr;
+    } else {
+      const sight seen = look_around(mp, end);
+      if (seen == sight::nothing) return nullptr;
+      now = os::now();
+      if (seen == sight::switches) {
+        moves = true;
+        continue;
+      }
     }
     if (g* gp = steal_work(mp, moves)) return gp;
-    if (!moves && os::now() >= end) return nullptr;
+    if (!moves && now >= end) return nullptr;
     if (rt->runq_size.load(relaxed) != 0 || ended(rt) || (rt->attention.load(relaxed) & attention_stop) != 0)
       return nullptr;
   }

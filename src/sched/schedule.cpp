@@ -26,7 +26,7 @@ void execute(m* mp, g* gp, bool inherit) {
 }
 
 // The M goes home: back into mstart, on this stack, over the frames of schedule, which have nothing to destroy.
-[[noreturn]] void go_home(m* mp) {
+[[noreturn]] WEFT_UNINSTRUMENTED void go_home(m* mp) {
   if (mp->exiting) mexit(mp);
   if (mp->p != nullptr) releasep(mp);
 #ifdef WEFT_ASAN

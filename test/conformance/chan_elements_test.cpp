@@ -420,6 +420,146 @@ TEST(chan_elements, without_default_constructor_or_assignment) { travels<fixed>(
 TEST(chan_elements, that_throw_but_do_not) { travels<brittle>(); }
 TEST(chan_elements, whose_copies_throw_but_do_not) { travels<throwing_copy>(); }
 // An exploration takes calls from inside a copy or move for those of a plain thread, and refuses them.
+// std::is_copy_constructible says yes, the copy does not compile: nobody may ask for it who does not copy.
+TEST(chan_elements, whose_copy_does_not_compile) {
+  test::for_each_case([](const run_case&) {
+    using element = std::vector<std::unique_ptr<int>>;
+    static_assert(std::is_copy_constructible_v<element>);
+    const chan<element> c(1);
+    const auto one = [] {
+      element e;
+      e.push_back(std::make_unique<int>(7));
+      return e;
+    };
+    c.send(one());
+    EXPECT_EQ(*c.recv()->front(), 7);
+    EXPECT_EQ(c.try_send(one()), chan_status::ok);
+    std::optional<element> got;
+    EXPECT_EQ(select(recv(c, got)), 0u);
+    EXPECT_EQ(*got->front(), 7);
+    EXPECT_EQ(select(send(c, one())), 0u);
+    c.close();
+    for (const element& e : c) EXPECT_EQ(*e.front(), 7);
+  });
+}
+
+struct plain_move_only {
+  explicit plain_move_only(int v) : value(v) {}
+  plain_move_only(plain_move_only&&) = default;
+  plain_move_only& operator=(plain_move_only&&) = default;
+  plain_move_only(const plain_move_only&) = delete;
+  plain_move_only& operator=(const plain_move_only&) = delete;
+  ~plain_move_only() = default;
+  int value;
+};
+static_assert(std::is_trivially_copyable_v<plain_move_only>);
+struct plain_constant {
+  explicit plain_constant(int v) : value(v) {}
+  plain_constant(plain_constant&&) = default;
+  const int value;
+};
+struct without_address {
+  int value;
+  without_address* operator&() = delete;
+  const without_address* operator&() const = delete;
+};
+struct request {  // a message that carries the channel for its answer
+  int value;
+  chan<request> reply;
+};
+
+template <class T>
+void goes_every_way(T (*make)(int)) {
+  test::for_each_case([make](const run_case&) {
+    const chan<T> c(4);
+    c.send(make(1));
+    EXPECT_EQ(c.recv()->value, 1);
+    c.send(make(2));
+    std::optional<T> v;
+    EXPECT_EQ(c.try_recv(v), chan_status::ok);
+    EXPECT_EQ(v->value, 2);
+    EXPECT_EQ(select(send(c, make(3))), 0u);
+    EXPECT_EQ(select(recv(c, v)), 0u);
+    EXPECT_EQ(v->value, 3);
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(c.try_send(make(i)), chan_status::ok);
+    c.close();
+    int next = 0;
+    for (const T& each : c) EXPECT_EQ(each.value, next++);
+    EXPECT_EQ(next, 4);
+  });
+}
+
+TEST(chan_elements, plain_but_not_copied) {
+  goes_every_way<plain_move_only>([](int v) { return plain_move_only(v); });
+}
+TEST(chan_elements, plain_but_not_assigned) {
+  goes_every_way<plain_constant>([](int v) { return plain_constant(v); });
+}
+TEST(chan_elements, without_an_address) {
+  goes_every_way<without_address>([](int v) { return without_address{v}; });
+}
+TEST(chan_elements, that_carry_a_channel_of_their_own_kind) {
+  goes_every_way<request>([](int v) { return request{v, nullptr}; });
+}
+
+// Its copy waits for a mutex that a goroutine holds which has no P to go on with, if the copy keeps it.
+TEST(chan_elements, whose_copy_blocks_the_goroutine_only) {
+  struct logged {
+    explicit logged(mutex& m) : lock(&m) {}
+    logged(logged&&) = default;
+    logged(const logged& from) : lock(from.lock) { const std::lock_guard hold(*lock); }
+    mutex* lock;
+  };
+  test::for_each_case([](const run_case&) {
+    mutex m;
+    const chan<logged> c;
+    wait_group all;
+    m.lock();
+    all.go([&] {
+      const logged value(m);
+      c.send(value);
+    });
+    yield();  // it waits in its copy
+    all.go([&] { EXPECT_TRUE(c.recv().has_value()); });
+    yield();
+    m.unlock();
+    all.wait();
+  });
+}
+
+// A recursive mutex that the sender holds is its own in the copy, too.
+TEST(chan_elements, whose_copy_locks_what_the_sender_holds) {
+  struct careful {
+    explicit careful(recursive_mutex& m) : lock(&m) {}
+    careful(careful&&) = default;
+    careful(const careful& from) : lock(from.lock) { const std::lock_guard hold(*lock); }
+    recursive_mutex* lock;
+  };
+  test::for_each_case([](const run_case&) {
+    recursive_mutex m;
+    const chan<careful> c(1);
+    const careful value(m);
+    const std::lock_guard hold(m);
+    c.send(value);
+    EXPECT_TRUE(c.recv().has_value());
+  });
+}
+
+// The loop has a handle of its own.
+TEST(chan_elements, of_a_loop_that_gives_its_channel_away) {
+  test::for_each_case([](const run_case&) {
+    chan<int> c(3);
+    for (int i = 0; i < 3; ++i) c.send(i);
+    c.close();
+    int n = 0;
+    for (const int v : c) {
+      EXPECT_EQ(v, n++);
+      c = nullptr;
+    }
+    EXPECT_EQ(n, 3);
+  });
+}
+
 TEST(chan_elements, that_call_weft) { travels<talkative>(false); }
 
 // What a loop has got is destroyed before it waits for the next, as a local of the loop would be.
@@ -536,7 +676,8 @@ TEST(chan_throwing, a_send_into_the_buffer_leaves_it_as_it_was) {
           c.send(brittle(1));
           const brittle two(2);
           const int thrown = with_each_fuse([&] { sends(c, two); }, [&] { EXPECT_EQ(c.size(), 1u); });
-          EXPECT_EQ(thrown, 1) << "one copy or move, and it may throw";
+          EXPECT_TRUE(thrown == 1 || thrown == 2)
+              << thrown << ": a copy, a move, or a copy and a move, and each may throw";
           EXPECT_EQ(c.size(), 2u);
           EXPECT_EQ(c.recv()->value(), 1);
           EXPECT_EQ(c.recv()->value(), 2);
@@ -612,7 +753,8 @@ TEST(chan_throwing, a_send_to_a_waiting_receiver_leaves_it_waiting) {
                 EXPECT_EQ(c.size(), 0u);
               };
               it_waits();
-              EXPECT_EQ(with_each_fuse([&] { sends(c, five); }, it_waits), 1);
+              const int thrown = with_each_fuse([&] { sends(c, five); }, it_waits);
+              EXPECT_TRUE(thrown == 1 || thrown == 2) << thrown;
               all.wait();
               EXPECT_EQ(got, 5);
             }

@@ -630,6 +630,30 @@ void every_way_of_going_early() {
   gone_early(0, selects, selects_send);
 }
 
+// Nothing moves a goroutine to another thread but its own blocking calls (Promise 4): however contended the channel is, a
+// call that does not wait comes back where it began.
+TEST(chan_threads, are_kept_by_calls_that_do_not_wait) {
+  test::for_each_case(
+      [](const run_case&) {
+        const chan<int> c(64);
+        std::atomic<int> moved{0};
+        wait_group all;
+        for (int i = 0; i < 8; ++i) {
+          all.go([&, sends = i % 2 == 0] {
+            for (int k = 0; k < test::scaled(20'000); ++k) {
+              const std::uint64_t before = test::thread_id();
+              int v = 0;
+              static_cast<void>(sends ? c.try_send(k) : c.try_recv(v));
+              if (test::thread_id() != before) moved.fetch_add(1);
+            }
+          });
+        }
+        all.wait();
+        EXPECT_EQ(moved.load(), 0);
+      },
+      several_ps);
+}
+
 TEST(chan_handle, may_go_as_soon_as_the_last_user_has_returned) {
   test::for_each_case(
       [](const run_case&) {

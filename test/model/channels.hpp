@@ -38,7 +38,7 @@ class parked_in {
     sg_.kind = rt::wait_kind::chan;
     sg_.elem = value;
     sg_.put = nullptr;
-    sg_.copy = true;
+    sg_.copy = nullptr;
     sg_.sends = sends;
     (sends ? rt::waitq::send(h) : rt::waitq::recv(h)).push_back(&sg_);
     gp_->waiting = &sg_;
@@ -84,7 +84,7 @@ class parked_select {
       sg.kind = rt::wait_kind::select;
       sg.elem = &value_[sel_.n];
       sg.put = nullptr;
-      sg.copy = true;
+      sg.copy = nullptr;
       sg.sends = one.sends;
       sg.index = sel_.n++;
       sg.select = &sel_;

@@ -17,9 +17,12 @@ namespace weft {
 inline namespace v0 {
 namespace detail {
 
-// Puts the element *src at dst: by copy, or moving it away. What dst is (raw memory, an optional, an object to assign to)
-// the function knows. Null in place of one: the bytes.
-using elem_fn = void (*)(void* dst, void* src, bool copy);
+// Moves the element *src to dst. What dst is (raw memory, an optional, an object to assign to) the function knows. Null in
+// place of one: the bytes.
+using elem_fn = void (*)(void* dst, void* src);
+// The same with a copy of *src, by way of `put`. It comes with the sender, so that nobody else asks whether T can be copied:
+// std::is_copy_constructible may say yes where the copy does not compile.
+using copy_fn = void (*)(elem_fn put, void* dst, const void* src);
 
 // What the core must know of an element's type.
 struct elem_type {
@@ -60,14 +63,27 @@ template <class T>
 inline constexpr bool moves_safely = std::is_nothrow_move_constructible_v<T>;
 
 template <class T>
-void construct_elem(void* dst, void* src, bool copy) {
-  if constexpr (std::is_copy_constructible_v<T>) {
-    if (copy) {
-      ::new (dst) T(*static_cast<const T*>(src));
-      return;
-    }
-  }
+void construct_elem(void* dst, void* src) {
   ::new (dst) T(static_cast<T&&>(*static_cast<T*>(src)));
+}
+
+template <class T>
+void copy_elem(elem_fn put, void* dst, const void* src) {
+  if (put == construct_elem<T>) {
+    ::new (dst) T(*static_cast<const T*>(src));
+    return;
+  }
+  T copy(*static_cast<const T*>(src));
+  put(dst, const_cast<void*>(static_cast<const volatile void*>(__builtin_addressof(copy))));
+}
+// Null: the bytes, and nothing is moved away.
+template <class T>
+constexpr copy_fn copier_of() {
+  if constexpr (is_plain<T>) {
+    return nullptr;
+  } else {
+    return copy_elem<T>;
+  }
 }
 
 template <class T>
@@ -88,8 +104,8 @@ WEFT_EXPORT void free_chan(hchan* c) noexcept;
 WEFT_EXPORT void chan_unlocked(hchan* c) noexcept;
 
 // Throw send_on_closed_channel, cancelled, what the element's copy or move throws.
-WEFT_EXPORT void chan_send(hchan* c, void* from, bool copy);
-WEFT_EXPORT chan_op chan_try_send(hchan* c, void* from, bool copy);
+WEFT_EXPORT void chan_send(hchan* c, void* from);
+WEFT_EXPORT chan_op chan_try_send(hchan* c, void* from, copy_fn copy);
 // False: closed and drained.
 WEFT_EXPORT bool chan_recv(hchan* c, void* to, elem_fn put);
 WEFT_EXPORT chan_op chan_try_recv(hchan* c, void* to, elem_fn put);
@@ -128,7 +144,7 @@ template <class T>
   if (door_open() || c == nullptr || !has_room(c) || !chan_try_lock(c)) return false;
   const bool room = has_room(c);
   if (room) [[likely]] {
-    __builtin_memcpy(c->buf + c->sendx * sizeof(T), static_cast<const void*>(&value), sizeof(T));
+    __builtin_memcpy(c->buf + c->sendx * sizeof(T), static_cast<const void*>(__builtin_addressof(value)), sizeof(T));
     c->sendx = c->sendx + 1 == c->dataqsiz ? 0 : c->sendx + 1;
     __atomic_store_n(&c->qcount, c->qcount + 1, __ATOMIC_RELAXED);
   }

@@ -21,15 +21,16 @@ enum class case_kind : std::uint8_t { send, recv, acquire, after, at };
 // in which a value stays until the locks are free again and it can go where the program wants it.
 struct case_ops {
   case_kind kind;
-  bool copy = false;  // a sender keeps its value
-  bool large =
-      false;  // does not fit into the landing that the caller of select_go has, or is rare: kept off its short path
+  copy_fn copy = nullptr;  // a sender keeps its value
+  // Does not fit into the landing that the caller of select_go has, or is rare: kept off its short path.
+  bool large = false;
   elem_fn put = nullptr;  // receives straight into elem, because the value must not be moved twice; else by the landing
   elem_fn land = nullptr;                                             // receives into the landing; null: the bytes
   void (*finish)(void* elem, void* landed, bool received) = nullptr;  // a receive has happened; outside locks
 };
 
-inline constexpr case_ops copying{.kind = case_kind::send, .copy = true};
+template <class T>
+inline constexpr case_ops copying{.kind = case_kind::send, .copy = copier_of<T>()};
 inline constexpr case_ops moving{.kind = case_kind::send};
 inline constexpr case_ops acquiring{.kind = case_kind::acquire, .large = true};
 inline constexpr case_ops after_a_time{.kind = case_kind::after};
@@ -115,14 +116,8 @@ void reset_optional(void* elem, void*, bool received) {
 }
 
 template <class T>
-void put_in_optional(void* elem, void* src, bool copy) {
+void put_in_optional(void* elem, void* src) {
   auto& to = *static_cast<std::optional<T>*>(elem);
-  if constexpr (std::is_copy_constructible_v<T>) {
-    if (copy) {
-      to.emplace(*static_cast<const T*>(src));
-      return;
-    }
-  }
   to.emplace(static_cast<T&&>(*static_cast<T*>(src)));
 }
 
@@ -147,13 +142,13 @@ constexpr case_ops recv_ops() {
 
 // By way of a value on the stack of whoever moves it: too large to land.
 template <class T>
-void drop_elem(void*, void* src, bool copy) {
+void drop_elem(void*, void* src) {
   union room {
     T value;
     room() {}
     ~room() {}
   } r;
-  construct_elem<T>(__builtin_addressof(r.value), src, copy);
+  construct_elem<T>(__builtin_addressof(r.value), src);
   r.value.~T();
 }
 
@@ -176,8 +171,12 @@ template <class T>
 inline constexpr case_ops dropping = drop_ops<T>();
 
 template <class T>
-select_case send_case(hchan* c, const T* value, bool copy) {
-  return access::make({c, const_cast<T*>(value), copy ? &copying : &moving});
+select_case copying_case(hchan* c, const T& value) {
+  return access::make({c, const_cast<T*>(__builtin_addressof(value)), &copying<T>});
+}
+template <class T>
+select_case moving_case(hchan* c, T& value) {
+  return access::make({c, __builtin_addressof(value), &moving});
 }
 
 }  // namespace detail
