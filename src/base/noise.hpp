@@ -58,7 +58,6 @@ enum class noise_at : std::uint8_t {
   asked,               // a revoker has asked for Ps, and not decided yet
   timers_due,          // a P has a due timer, which is still in its heap
   timers_popped,       // due timers are out of their heap, and nothing of them is done yet
-  watch_says,          // an idle M has said until when it sleeps, and has still to look again
   count                // not a point
 };
 

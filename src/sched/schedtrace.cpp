@@ -99,7 +99,7 @@ class trace {
     add_id("m", glance(pp.m));
     add("runqsize", pp.q.length());
     add("gfreecnt", glance(pp.ngfree));
-    add("timerslen", std::uint64_t{0});
+    add("timerslen", pp.timers->size_hint());
     text_ += '\n';
   }
 

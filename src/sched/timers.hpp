@@ -7,10 +7,11 @@
 // State  sched.watch: the M that sleeps so, listed as idle as the others are, under sched.lock.
 //        sched.watch_until: until when it sleeps; 0: there is none. Written under sched.lock, read by anybody.
 // Order  timers.watch  who inserts:  min_when_; barrier; npidle, watch_until
-//                      the M that is about to sleep:  npidle; barrier; min_when_ of all Ps; watch_until; barrier; the same
-//        If the first barrier of an inserter comes before that of the sleeper, the sleeper sees the timer. Else the inserter
-//        sees that it sleeps, and until when, and wakes it if the timer comes earlier; it wakes some idle M to watch if none
-//        does and a P is idle. The same holds for a P that is laid down by somebody who does not look for himself
+//                      the M that is about to sleep, under sched.lock:  npidle; barrier; min_when_ of all Ps; watch_until
+//        If the barrier of an inserter comes before that of the sleeper, the sleeper sees the timer. Else the inserter sees that
+//        a P is idle, and a watch_until that is no older than the sleeper's look; if that is none, or later than the timer, it
+//        takes sched.lock and looks again, when the sleeper has said until when it sleeps: it wakes it if the timer comes
+//        earlier, or some idle M to watch if none does. The same holds for a P that is laid down by somebody who does not look for himself
 //        (keep_watch after handoffp, start_world): whenever a P is idle and a timer is pending, somebody watches, or looks.
 // Why    the watch is no special thread, and has no P. With all Ps busy nobody watches: each looks after its own. A goroutine
 //        that parks until a time wakes nobody when its M goes on to look for work: if that finds none it watches itself. So

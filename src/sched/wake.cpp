@@ -350,13 +350,9 @@ static bool rest(m* mp) {
 static std::int64_t begin_watch(sched_t* rt, m* mp) {
   if (rt->npidle.load(relaxed) == 0) return no_timer;
   store_load_barrier();  // order: timers.watch
-  std::int64_t until = next_timer(rt);
+  const std::int64_t until = next_timer(rt);
   if (until == no_timer || (rt->watch != nullptr && rt->watch_until.load(relaxed) <= until)) return no_timer;
   rt->watch = mp;
-  rt->watch_until.store(until, relaxed);
-  noise(noise_at::watch_says);
-  store_load_barrier();  // order: timers.watch
-  until = std::min(until, next_timer(rt));
   rt->watch_until.store(until, relaxed);
   return until;
 }

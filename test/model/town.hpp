@@ -97,7 +97,11 @@ class town {
         mp->nextp = nullptr;
         rt::acquirep(mp, pp);
       }
-      if (mp->lockedg != nullptr) run(mp, mp->lockedg);
+      if (mp->lockedg != nullptr) {
+        run(mp, mp->lockedg);
+      } else if (mp->p == nullptr && rt::stopm(mp)) {  // woken to watch
+        rt::fire_all_due(mp);
+      }
     }
     if (rt::g* gp = first_[mp->id]) run(mp, gp);
     for (;;) {
