@@ -133,43 +133,40 @@ inline constexpr bool is_handled<handled_send<F>> = true;
 template <class S>
 concept a_case = std::derived_from<std::remove_cvref_t<S>, select_case> || is_handled<std::remove_cvref_t<S>>;
 
-// What select() sees of an argument: the record that the core works on, and what is left to be done afterwards. For an
-// argument that was made in the call all of this is known to the compiler, and costs no indirect call.
 template <class S>
-class case_argument {
- public:
-  explicit case_argument(S& s) : s_(s), case_(record(s)) {}
-  const select_case& record() const { return case_; }
-  void finish(const chosen& c, void* landing) const {
-    const scase& s = access::of(case_);
-    if (!c.finished && s.ops->finish != nullptr) s.ops->finish(s.elem, landing, c.received);
+[[gnu::always_inline]] inline select_case record_of(S& s) {
+  if constexpr (is_handled<S>) {
+    return s.as_case();
+  } else {
+    return s;
   }
-  void call() const {
-    if constexpr (is_handled<S>) s_.call();
-  }
+}
 
- private:
-  static select_case record(S& s) {
-    if constexpr (is_handled<S>) {
-      return s.as_case();
-    } else {
-      return s;
-    }
-  }
-  S& s_;
-  select_case case_;
-};
+[[gnu::always_inline]] inline void finish_case(const select_case& of, const chosen& c, void* landing) {
+  const scase& s = access::of(of);
+  if (!c.finished && s.ops->finish != nullptr) s.ops->finish(s.elem, landing, c.received);
+}
 
+template <class S>
+[[gnu::always_inline]] inline void call_handler(S& s) {
+  if constexpr (is_handled<S>) s.call();
+}
+
+// Inline by force: then the records are built where the core reads them. Built as arguments and copied, each costs 5 ns,
+// because two words that have just been written are read as one (the store buffer cannot forward that).
 template <class... S>
-inline std::size_t select_among(bool block, const case_argument<S>&... cases) {
+[[gnu::always_inline]] inline std::size_t select_among(bool block, S&... cases) {
   alignas(landing_align) unsigned char landing[landing_bytes];
-  const select_case all[sizeof...(S) == 0 ? 1 : sizeof...(S)] = {cases.record()...};
-  const bool large = (access::of(cases.record()).ops->large || ...);
+  const select_case all[sizeof...(S) == 0 ? 1 : sizeof...(S)] = {record_of(cases)...};
+  bool large = false;
+  for (std::size_t i = 0; i < sizeof...(S); ++i) large = large || access::of(all[i]).ops->large;
   const chosen c = select_go(all, sizeof...(S), block, large ? nullptr : landing);
-  std::size_t i = 0;
-  (static_cast<void>(i++ == c.index ? cases.finish(c, landing) : void()), ...);
-  i = 0;
-  (static_cast<void>(i++ == c.index ? cases.call() : void()), ...);
+  if (c.index == npos) return npos;
+  finish_case(all[c.index], c, landing);
+  if constexpr ((is_handled<S> || ...)) {
+    std::size_t i = 0;
+    (static_cast<void>(i++ == c.index ? call_handler(cases) : void()), ...);
+  }
   return c.index;
 }
 
@@ -178,10 +175,7 @@ inline std::size_t select_span(std::span<const select_case> cases, bool block) {
   bool large = false;
   for (const select_case& s : cases) large = large || (access::of(s).ops != nullptr && access::of(s).ops->large);
   const chosen c = select_go(cases.data(), cases.size(), block, large ? nullptr : landing);
-  if (c.index != npos) {
-    const scase& s = access::of(cases[c.index]);
-    if (!c.finished && s.ops->finish != nullptr) s.ops->finish(s.elem, landing, c.received);
-  }
+  if (c.index != npos) finish_case(cases[c.index], c, landing);
   return c.index;
 }
 
@@ -270,15 +264,15 @@ auto acquire(semaphore& s, F&& f) {
 ///   Blocks    the goroutine, or the plain thread.
 ///   Cost      no allocation up to 64 cases. One that can happen at once locks its own channel only.
 template <detail::a_case... S>
-inline std::size_t select(S&&... cases) {
-  return detail::select_among(true, detail::case_argument<std::remove_reference_t<S>>(cases)...);
+[[gnu::always_inline]] inline std::size_t select(S&&... cases) {
+  return detail::select_among(true, cases...);
 }
 inline std::size_t select(std::span<const select_case> cases) { return detail::select_span(cases, true); }
 
 /// The same without waiting, Go's select with a default case: nullopt if no case can happen now.
 template <detail::a_case... S>
-[[nodiscard]] inline std::optional<std::size_t> try_select(S&&... cases) {
-  const std::size_t i = detail::select_among(false, detail::case_argument<std::remove_reference_t<S>>(cases)...);
+[[nodiscard, gnu::always_inline]] inline std::optional<std::size_t> try_select(S&&... cases) {
+  const std::size_t i = detail::select_among(false, cases...);
   if (i == detail::npos) return std::nullopt;
   return i;
 }

@@ -7,7 +7,7 @@
 //        chan.closed   see transfer.hpp
 // Never  touch the channel after its lock was given back, but by one's own handle: a receiver may free it as soon as it
 //        has its value. So each call ends with the unlock, and then the wake-up.
-// Checked by test/model/chan_model.cpp, test/unit/chan, test/conformance/chan_test.cpp, test/stress.
+// Checked by test/model/chan_model.cpp, test/model/chan_fast_model.cpp, test/conformance/chan_test.cpp, test/stress.
 #include "weft/select.hpp"
 
 #include <new>
@@ -87,7 +87,7 @@ template <bool Sends>
 [[gnu::always_inline]] inline end operate(hchan* c, place what, bool block) {
   caller me;
   for (;;) {
-    lock_chan(c);
+    lock_chan(me.self(), c);
     const attempt a = under_lock(
         c, me, [&](g * &next) __attribute__((always_inline)) {
           if constexpr (Sends) {
@@ -173,9 +173,18 @@ v0::detail::chan_op try_recv(hchan* c, place to) {
   }
 }
 
-// All who wait, the one that waited longest in front, which is readied last and so is the next to run (Go's order).
+// All who wait, before those there are; the one that waited longest last, which is readied last and so is the next to run
+// (Go's order). Taken from both ends: each step waits for memory that nobody has touched for long, and two can wait at once.
 void collect(waitq q, glist& all) {
-  while (chan_sudog* sg = q.claim()) all.push_front(finish(q, sg, wait_result::closed));
+  glist older;
+  glist younger;
+  while (chan_sudog* sg = q.claim()) {
+    older.push_front(finish(q, sg, wait_result::closed));
+    if (chan_sudog* last = q.claim_last()) younger.push_back(finish(q, last, wait_result::closed));
+  }
+  younger.append(older);
+  younger.append(all);
+  all = younger;
 }
 
 bool close(hchan* c) {

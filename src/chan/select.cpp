@@ -19,7 +19,7 @@
 // Never  read the frame after the commit's last unlock.
 // Why    a draw among those that are ready, not a random order of all: one random number instead of n, and an exploration
 //        has one decision to make where Go has a permutation.
-// Checked by test/model/select_model.cpp, test/unit/chan, test/conformance/select_test.cpp, test/stress.
+// Checked by test/model/select_model.cpp, test/conformance/select_test.cpp, test/stress.
 #include "weft/select.hpp"
 
 #include <algorithm>
@@ -188,7 +188,7 @@ class selecting {
     }
     g* next = nullptr;
     bool happened;
-    lock_chan(s.c);
+    lock_chan(me.self(), s.c);
     try {
       happened = attempt_case(i, next);
     } catch (...) {

@@ -10,9 +10,8 @@
 #include <cstring>
 
 #include "arch/getg.hpp"
-#include "base/sizes.hpp"
 #include "model/hchan.hpp"
-#include "os/sys.hpp"
+#include "sched/park.hpp"
 
 namespace weft::rt {
 
@@ -41,13 +40,10 @@ class as_a_thread {
 // Somebody on another CPU works on this channel just now. Two who take turns at every value pay for a cache line each time;
 // so this one stays away for as long as the other may need to fill or drain the buffer. Then it finds its work in one
 // piece, and, if the other had to wait for it, readies it here, where both go on without meeting again.
-[[gnu::noinline, gnu::cold]] inline void stay_away() {
-  for (std::uint32_t i = 0; i < sizes::chan_pauses; ++i) os::pause();
-}
-[[gnu::always_inline]] inline void lock_chan(hchan* c) {
+[[gnu::always_inline]] inline void lock_chan(g* self, hchan* c) {
   if (lock_of(c).try_lock()) [[likely]]
     return;
-  stay_away();
+  stay_away(self);
   lock_of(c).lock();
 }
 

@@ -120,8 +120,18 @@ class waitq {
   // The oldest one that still waits. A select among them is won by that, and its wake-up the caller's to give; it stays in
   // the queue all the same, as does every other, until remove().
   chan_sudog* claim() {
+    return claim_at([this] { return first(); });
+  }
+  // The same, of the youngest.
+  chan_sudog* claim_last() {
+    return claim_at([this] { return static_cast<chan_sudog*>(*last_); });
+  }
+
+ private:
+  template <class End>
+  chan_sudog* claim_at(End end) {
     for (;;) {
-      chan_sudog* sg = first();
+      chan_sudog* sg = end();
       if (sg == nullptr || sg->select == nullptr || win(sg)) return sg;
       remove(sg);
       // Its select has still to take this channel's lock, and nobody can see in the queue that it will.
@@ -130,7 +140,6 @@ class waitq {
     }
   }
 
- private:
   waitq(void** first, void** last) : first_(first), last_(last) {}
   void set_first(chan_sudog* sg) { __atomic_store_n(first_, sg, __ATOMIC_RELEASE); }  // order: chan.looks
   static bool win(chan_sudog* sg) {

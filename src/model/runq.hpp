@@ -174,14 +174,18 @@ class runq {
     }
   }
 
-  // Thief. The owner's runnext, or null.
-  [[nodiscard]] T* steal_next() {
-    T* next = runnext_.load(relaxed);
+  // Thief. The owner's runnext, if it still is `seen`; or null.
+  [[nodiscard]] T* steal_next(T* seen) {
+    T* next = seen;
     // order: runq.runnext
     if (next != nullptr && runnext_.compare_exchange_strong(next, nullptr, acquire, relaxed)) return next;
     return nullptr;
   }
-  bool has_next() const { return runnext_.load(relaxed) != nullptr; }
+  [[nodiscard]] T* steal_next() { return steal_next(peek_next()); }
+  // Anyone; a hint. Changes whenever somebody takes from the ring.
+  std::uint32_t taken() const { return head_.load(relaxed); }
+  T* peek_next() const { return runnext_.load(relaxed); }
+  bool has_next() const { return peek_next() != nullptr; }
 
   // Anyone. Never true when the owner has put one goroutine into the ring and taken another from runnext: the first
   // moves tail_, so an unchanged tail_ around the look at runnext makes the look at head_ and tail_ a consistent one.

@@ -33,22 +33,47 @@ void become_spinning(m* mp) {
   begin_spinning(spin(mp->rt));
 }
 
-// Steals; then looks around for a bounded time, because work often comes within microseconds and a futex
-// costs several of them on both sides (LIMITS 8). With one P nobody else can produce any.
+// Looks around until `end`, because work often comes within microseconds and a futex costs several of them on both
+// sides (LIMITS 8). True: there is some.
+bool look_around(m* mp, std::int64_t end) {
+  for (std::uint32_t round = 0; round < sizes::spin_rounds; ++round) {
+    for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
+    if (work_visible(mp)) return true;
+    if (os::now() >= end) break;
+  }
+  return false;
+}
+
+// Steals, and looks around. With one P nobody else can produce any work.
+//
+// Where all that is to be seen are queues that move (sched/steal.cpp), this M looks less often, and sleeps in between. It goes
+// on being the one that spins, or each of those wake-ups would call another. What comes new into a ring meanwhile may wait for as
+// long as it sleeps; its own P, which runs something else every few hundred nanoseconds, will mostly be there first.
 g* spin_for_work(m* mp) {
   sched_t* rt = mp->rt;
-  if (g* gp = steal_work(mp)) return gp;
+  bool moves;
+  if (g* gp = steal_work(mp, moves)) return gp;
   if (rt->spin_ns == 0 || procs(rt) == 1) return nullptr;
   // All others are idle, and this P has a timer: what comes next is that, as a rule.
   const std::int64_t next = mp->p->timers->min_when();
-  if (next != no_timer && rt->npidle.load(relaxed) + 1 == procs(rt)) return nullptr;
-  const std::int64_t end = std::min(os::now() + rt->spin_ns, next);
-  for (std::uint32_t round = 0; round < sizes::spin_rounds; ++round) {
-    for (std::uint32_t i = 0; i < sizes::mutex_pauses; ++i) os::pause();
-    if (work_visible(mp)) return rt->runq_size.load(relaxed) != 0 ? nullptr : steal_work(mp);
-    if (os::now() >= end) break;
+  if (next != no_timer && !moves && rt->npidle.load(relaxed) + 1 == procs(rt)) return nullptr;
+  std::int64_t end = std::min(os::now() + rt->spin_ns, next);
+  std::uint32_t doze = sizes::doze_ns;
+  for (;;) {
+    if (moves) {
+      os::sleep_ns(std::min<std::int64_t>(doze, next - os::now()));
+      doze = std::min(2 * doze, sizes::longest_doze_ns);
+      const std::int64_t now = os::now();
+      if (now >= next) return nullptr;  // a timer of its own is due
+      end = std::min(now + rt->spin_ns, next);
+    } else if (!look_around(mp, end)) {
+      return nullptr;
+    }
+    if (g* gp = steal_work(mp, moves)) return gp;
+    if (!moves && os::now() >= end) return nullptr;
+    if (rt->runq_size.load(relaxed) != 0 || ended(rt) || (rt->attention.load(relaxed) & attention_stop) != 0)
+      return nullptr;
   }
-  return nullptr;
 }
 
 // The last spinner's second look (sched/spinning.hpp): P3. True: it has a P and spins again.

@@ -28,7 +28,8 @@ void steal_for_yield(m* mp) {
   sched_t* rt = mp->rt;
   mp->set_spinning(true);
   begin_spinning(spin(rt));
-  mp->picked = steal_work(mp);
+  bool moves;
+  mp->picked = steal_work(mp, moves);
   mp->set_spinning(false);
   end_spinning(spin(rt));
   if (mp->picked != nullptr || work_visible(mp)) wakep(rt);
@@ -366,6 +367,30 @@ bool take_waiter(g* self, g* gp, std::uint64_t goid, std::uint32_t wait_seq, wai
   const bool mine = take_waiter_into(gp, goid, wait_seq, why, awake);
   ready_all(self, awake);
   return mine;
+}
+
+// The others on this P have something to do, so they go first; when they all have been here lately, and nothing but that,
+// their CPU is of no use to anybody, and sleeps. A P with work that needs no lock of another's has its turns take longer than
+// meeting_ns, and never does.
+void stay_away(g* self) {
+  if (sizes::stay_pauses == 0) return;
+  if (self == nullptr) {
+    for (std::uint32_t i = 0; i < sizes::stay_pauses; ++i) os::pause();
+    return;
+  }
+  m* mp = self->m;
+  const std::int64_t now = os::now();
+  if (now - mp->met_since > sizes::meeting_ns) {
+    mp->met_since = now;
+    mp->met = 0;
+  }
+  const std::uint32_t others = mp->p->q.length();
+  if (++mp->met > others + 1) {
+    mp->met = 0;
+    os::sleep_ns(sizes::doze_ns);
+  } else if (others != 0) {
+    yield_inside(self);
+  }
 }
 
 void yield_inside(g* gp) {

@@ -53,6 +53,9 @@ void gopark(g* gp, void* arg, wait_reason why) {
 void ready(g* self, g* gp);
 // What users call as weft::yield, for callers inside the runtime.
 void yield_inside(g* gp);
+// Returns after a while, to a caller inside the runtime (or a plain thread: null) that has found an object's lock taken by
+// another CPU and holds none.
+void stay_away(g* self);
 
 // By the holder of a P that is about to run what it readies: another thread is woken by the caller, if it is needed.
 void ready_quietly(g* self, g* gp);

@@ -28,8 +28,8 @@ void globrunqput(sched_t* rt, g* gp);        // under sched.lock
 // ---- find.cpp, steal.cpp
 g* find_runnable(m* mp, bool& inherit);  // blocks; null: the runtime has ended
 g* globrunqget_batch(m* mp);             // under sched.lock
-g* steal_work(m* mp);
-bool work_visible(m* mp);  // a hint that a look at the queues is worth while
+g* steal_work(m* mp, bool& moves);       // `moves`: nothing but what its own P runs before a thief can
+bool work_visible(m* mp);                // a hint that a look at the queues is worth while
 bool steal_step_is_good(std::uint32_t step, std::uint32_t n);
 
 // ---- wake.cpp

@@ -150,6 +150,16 @@ TEST(mutex, waiters_get_it_in_the_order_they_came) {
   });
 }
 
+// A waiter that was woken in vain gives way for a number of turns before it queues again.
+void until_queued_again(const weft::mutex& m, std::uint64_t n) {
+  for (std::uint32_t i = 0; i < weft::rt::sizes::mutex_turns; ++i) {
+    EXPECT_EQ(n - 1, waiters(m)) << "turn " << i;
+    weft::yield();
+  }
+  weft::yield();
+  EXPECT_EQ(n, waiters(m));
+}
+
 TEST(mutex, in_normal_mode_an_arrival_may_barge_past_the_woken_waiter) {
   with_procs(1, [] {
     weft::mutex m;
@@ -163,9 +173,8 @@ TEST(mutex, in_normal_mode_an_arrival_may_barge_past_the_woken_waiter) {
     EXPECT_EQ(woken, state(m));
     EXPECT_TRUE(m.try_lock());
     EXPECT_EQ(locked | woken, state(m));
-    weft::yield();  // the waiter finds it held and queues again, in front
+    until_queued_again(m, 1);
     EXPECT_FALSE(got);
-    EXPECT_EQ(1u, waiters(m));
     EXPECT_EQ(locked, state(m)) << "woken goes with the waiter that was woken";
     m.unlock();
     weft::yield();
@@ -209,8 +218,7 @@ TEST(mutex, a_waiter_that_was_woken_for_nothing_queues_in_front) {
     }
     m.unlock();
     m.lock();
-    weft::yield();
-    EXPECT_EQ(2u, waiters(m));
+    until_queued_again(m, 2);
     m.unlock();
     until([&] { return order.size() == 2; });
     EXPECT_EQ((std::vector{0, 1}), order);
@@ -261,7 +269,7 @@ TEST(mutex, a_young_waiter_does_not_make_it_starve) {
     oldest_waiter(&m).gp->waiting->since = weft::rt::os::now() + std::int64_t{3600} * 1'000'000'000;
     m.unlock();
     m.lock();
-    weft::yield();
+    until_queued_again(m, 1);
     EXPECT_EQ(locked, state(m));
     m.unlock();
     until([&] { return word_of(m) == 0; });
