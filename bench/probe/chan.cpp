@@ -45,6 +45,7 @@ void through(int rounds, std::uint64_t n, std::ptrdiff_t capacity, std::uint64_t
         });
       }
       producers.wait();
+      while (c.size() != 0) weft::yield();  // what is left in the buffer is this round's, too
     });
   }
   c.close();
