@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/print.hpp"
+#include "model/extras.hpp"
 #include "observe/symbolize.hpp"
 
 namespace {
