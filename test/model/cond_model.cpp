@@ -196,7 +196,8 @@ MODEL(cond_counts_who_is_enlisted,
     took = wait.take(wait_result::cancelled);
     if (!took) weft::detail::cond_notify(&word, false);
   });
-  const bool notified = weft::detail::cond_wait(&word, &mine);
+  const bool notified =
+      weft::detail::cond_wait(&word, &mine, weft::detail::no_deadline) == weft::detail::cond_end::notified;
   t.join();
   expect(notified != took && __atomic_load_n(&word, __ATOMIC_RELAXED) == 0, "nobody is enlisted");
 }
@@ -243,7 +244,7 @@ MODEL(cond_withdrawn, "who is enlisted and does not wait after all hands on what
       weft::detail::cond_waiter mine;
       weft::detail::cond_enlist(&word, &mine);
       g.lock.unlock();
-      expect(weft::detail::cond_wait(&word, &mine), "notified");
+      expect(weft::detail::cond_wait(&word, &mine, weft::detail::no_deadline) == weft::detail::cond_end::notified, "notified");
     }
     g.lock.unlock();
   });
