@@ -99,15 +99,15 @@ TEST(timers, move_to_another_heap_with_their_times) {
 }
 
 TEST(timers, know_which_of_one_time_came_first) {
+  std::vector<timer> all(20);  // they outlive the heap that has them
   heap h;
-  std::vector<timer> all(20);
   for (timer& t : all) h.insert(&t, 5);
   for (std::size_t i = 1; i < all.size(); ++i) EXPECT_LT(all[i - 1].order, all[i].order);
 }
 
 TEST(timers, armed_twice_are_a_fatal_error) {
-  heap h;
   timer t;
+  heap h;
   h.insert(&t, 1);
   EXPECT_DEATH(h.insert(&t, 2), "timers: a timer is armed twice");
 }
