@@ -303,7 +303,7 @@ class receives {
   [[nodiscard]] chan_status try_recv(T& value) const requires std::is_move_assignable_v<T> {
     return static_cast<chan_status>(try_receive_in<T>(c(), value));
   }
-  /// The same; nullopt when the channel is closed and drained, unchanged when it would block.
+  /// The same; nullopt when the channel is closed and drained, unchanged when it would block. (Empty when T's move has thrown.)
   [[nodiscard]] chan_status try_recv(std::optional<T>& value) const {
     return static_cast<chan_status>(try_receive_in<T>(c(), value));
   }

@@ -183,7 +183,8 @@ inline std::size_t select_span(std::span<const select_case> cases, bool block) {
 
 // ---- cases
 
-/// Receives into value: the value, or nullopt when the channel is closed and drained. Untouched if another case happens.
+/// Receives into value: the value, or nullopt when the channel is closed and drained. Untouched if another case happens. (A T
+/// whose move may throw is moved straight into it, by whoever comes second: a move that has thrown leaves it empty.)
 template <receivable C>
   requires detail::carries<C> select_case recv(const C& c, std::optional<elem_t<C>>& value) { return c.on_recv(value); }
 /// From a chan<>: true if somebody sent, false if it is closed.

@@ -81,6 +81,7 @@ inline constexpr std::uint32_t stack_guard_batch = 128;  // guards installed at 
 inline constexpr std::uint32_t slab_chunk_bytes = 2u << 20;
 inline constexpr std::uint32_t slab_first_chunk_bytes = 64u << 10;  // a small program touches no huge page
 #endif
+inline constexpr std::uint32_t many = 10'000;  // goroutines in the global queue: more than caches hold
 inline constexpr std::uint32_t gfree_low = gfree_high / 2;
 inline constexpr std::int64_t starvation_ns = 1'000'000;  // a mutex waiter older than this gets it handed over
 
