@@ -95,6 +95,9 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
   return gp;
 }
 
+// gp was picked, and it is not simply to be run here. (park.cpp)
+[[gnu::cold]] g* pick_instead(m* mp, g* gp);
+
 // The next one of this P, or null when schedule() must look, or decide.
 [[gnu::always_inline]] inline g* pick_local(m* mp, bool& inherit) {
   p* pp = mp->p;
@@ -103,11 +106,9 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
   if (pp->tick_mod == 0 && mp->rt->runq_size.load(relaxed) != 0) [[unlikely]]
     return nullptr;
   g* gp = runqget(pp, inherit);
-  if (gp != nullptr && (gp->flags & g_bound) != 0) [[unlikely]] {
-    mp->picked = gp;
-    return nullptr;
-  }
-  return gp;
+  if (gp == nullptr || (gp->flags & (g_bound | g_gives_way)) == 0) [[likely]]
+    return gp;
+  return pick_instead(mp, gp);
 }
 
 // Off goroutine gp and on to the next; returns when it runs again, perhaps on another M. What is to be done once
