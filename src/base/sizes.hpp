@@ -25,6 +25,7 @@ inline constexpr std::uint32_t spin_rounds = 1;
 inline constexpr std::uint32_t mutex_spins = 0;
 inline constexpr std::uint32_t mutex_pauses = 1;
 inline constexpr std::uint32_t mutex_turns = 1;
+inline constexpr std::uint32_t passed_over = 1;
 inline constexpr std::uint32_t stay_pauses = 0;
 inline constexpr std::uint32_t meeting_ns = 0;
 inline constexpr std::uint32_t scan_pauses = 1;
@@ -60,7 +61,8 @@ inline constexpr std::uint32_t spin_us = 20;                 // an M without wor
 inline constexpr std::uint32_t spin_rounds = 1000;           // the same in rounds
 inline constexpr std::uint32_t mutex_spins = 4;              // rounds of pauses before a lock yields or sleeps
 inline constexpr std::uint32_t mutex_pauses = 30;            // in each round
-inline constexpr std::uint32_t mutex_turns = 64;             // a mutex waiter that was woken in vain yields so often
+inline constexpr std::uint32_t mutex_turns = 16;             // a mutex waiter that was woken in vain yields so often
+inline constexpr std::uint32_t passed_over = 7;              // and is passed over so often for each time
 inline constexpr std::uint32_t stay_pauses = 100;  // a thread that finds a channel locked stays away so long: some 2 us
 inline constexpr std::uint32_t meeting_ns =
     10'000;  // goroutines of a P that all find one locked within this time: it sleeps

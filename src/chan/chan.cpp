@@ -173,14 +173,28 @@ v0::detail::chan_op try_recv(hchan* c, place to) {
   }
 }
 
+// Stacks that were bound one after the other lie in a row, so the way from one waiter to the next often is that to those
+// behind it, too.
+void look_ahead(const chan_sudog* sg, std::uintptr_t& last) {
+  const auto here = reinterpret_cast<std::uintptr_t>(sg);
+  __builtin_prefetch(reinterpret_cast<const void*>(here + 8 * (here - last)), 1);
+  last = here;
+}
+
 // All who wait, before those there are; the one that waited longest last, which is readied last and so is the next to run
 // (Go's order). Taken from both ends: each step waits for memory that nobody has touched for long, and two can wait at once.
 void collect(waitq q, glist& all) {
   glist older;
   glist younger;
+  std::uintptr_t at_first = 0;
+  std::uintptr_t at_last = 0;
   while (chan_sudog* sg = q.claim()) {
+    look_ahead(sg, at_first);
     older.push_front(finish(q, sg, wait_result::closed));
-    if (chan_sudog* last = q.claim_last()) younger.push_back(finish(q, last, wait_result::closed));
+    sg = q.claim_last();
+    if (sg == nullptr) break;
+    look_ahead(sg, at_last);
+    younger.push_back(finish(q, sg, wait_result::closed));
   }
   younger.append(older);
   younger.append(all);

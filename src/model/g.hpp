@@ -31,6 +31,7 @@ inline constexpr std::uint8_t g_is_thread = 16;             // a plain thread's 
 inline constexpr std::uint8_t g_no_cancel = 32;             // in a no_cancel scope
 inline constexpr std::uint8_t g_bound = g_tied | g_locked;  // runs on the M that `tied` names only
 inline constexpr std::uint8_t g_canary = 64;                // its stack has no guard: looked at when it ends
+inline constexpr std::uint8_t g_gives_way = 128;            // in a yield, for a mutex that `waiting` names
 
 // A goroutine's birth touches the first two lines, its first run and its waits the third.
 struct alignas(64) g {
@@ -55,7 +56,7 @@ struct alignas(64) g {
   rt::m* tied = nullptr;       // with g_tied or g_locked: must be resumed on this M
   g_extras* extras = nullptr;  // a name, a context, locals (model/extras.hpp); never null while it lives
   g* schedlink = nullptr;      // list link; owner: the list's lock or owner
-  waiter* waiting = nullptr;   // the wait it is parked in; stable while waiting
+  waiter* waiting = nullptr;   // the wait it is parked in, stable while waiting; with g_gives_way, that of the mutex
   std::uint32_t wait_seq = 0;  // counts waits, so that a late taker knows its own from the next
   std::uint32_t since = 0;     // when its wait began, in ticks of the coarse clock (model/process.hpp); 0: unknown
 

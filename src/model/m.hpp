@@ -66,10 +66,11 @@ struct alignas(64) m {
   rt::p* oldp = nullptr;   // the P it had before it went out; it likes that one best
   std::uint32_t met = 0;   // how often its goroutines met another CPU at some object of late (stay_away)
   std::int64_t met_since = 0;
-  g* picked = nullptr;    // chosen already, but only g0 can run it
-  bool spinning = false;  // set_spinning
-  bool listed = false;    // token: set_listed
-  bool blocked = false;   // sleeps on its note
+  std::uint32_t passed_over = 0;  // how often in a row it passed over one that gives way (pick_instead)
+  g* picked = nullptr;            // chosen already, but only g0 can run it
+  bool spinning = false;          // set_spinning
+  bool listed = false;            // token: set_listed
+  bool blocked = false;           // sleeps on its note
   // Where the short paths look for a reason to go to schedule(): the runtime's word, or a constant one while a goroutine
   // is locked to this M, which must not run another.
   const atomic<std::uint32_t>* attention = nullptr;

@@ -393,6 +393,43 @@ void stay_away(g* self) {
   }
 }
 
+// The mutex's word, by the waiter: whatever else is in it, its lowest bit says this (sync/mutex.cpp).
+bool is_held(const waiter* w) {
+  return (__atomic_load_n(static_cast<const std::uint64_t*>(w->addr), __ATOMIC_RELAXED) & 1) != 0;
+}
+
+// One that gives way for a mutex which is still held would only give way again. It is passed over instead, to where it would
+// have put itself, for half the price: its yield and the holder's are different code, and each switch between the two is a
+// return that the CPU does not foresee. At most sizes::passed_over times in a row, so that it learns how long it has waited;
+// where there is nobody else it is left to schedule(), which runs it.
+// The mutex lives: gp is in its lock(), and ours, since it is off the queue. Whoever gives way stands in the ring, not in
+// runnext, so the next in the ring begins a slice as gp would have.
+g* pick_instead(m* mp, g* gp) {
+  if ((gp->flags & g_bound) == 0) {
+    if (mp->passed_over >= sizes::passed_over || !is_held(gp->waiting)) {
+      mp->passed_over = 0;
+      return gp;
+    }
+    ++mp->passed_over;
+    const bool alone = mp->p->q.empty();
+    runqput(mp->p, gp, false);
+    if (alone) return nullptr;
+    std::uint32_t behind = 0;
+    gp = mp->p->q.take(behind);
+    if (gp == nullptr || (gp->flags & g_bound) == 0) return gp;
+  }
+  mp->picked = gp;
+  return nullptr;
+}
+
+void give_way(g* gp, sudog& sg) {
+  gp->waiting = &sg;
+  gp->flags |= g_gives_way;
+  yield_inside(gp);
+  gp->flags &= static_cast<std::uint8_t>(~g_gives_way);
+  gp->waiting = nullptr;
+}
+
 void yield_inside(g* gp) {
   m* mp = gp->m;
   bool inherit = false;

@@ -53,6 +53,9 @@ void gopark(g* gp, void* arg, wait_reason why) {
 void ready(g* self, g* gp);
 // What users call as weft::yield, for callers inside the runtime.
 void yield_inside(g* gp);
+// The same for one that waits for the mutex at sg.addr, whose lowest bit says that it is held: others may pass it over as
+// long as it is.
+void give_way(g* gp, sudog& sg);
 // Returns after a while, to a caller inside the runtime (or a plain thread: null) that has found an object's lock taken by
 // another CPU and holds none.
 void stay_away(g* self);

@@ -47,28 +47,29 @@ bool can_spin(const g* self, std::uint32_t round) {
 }
 
 // One that was woken, and finds that somebody else was quicker, gives way rather than park again, as long as there are others
-// on its P, one of which may be the holder: a turn costs a yield, parking and being woken five times that. In the meantime the
-// woken bit is ours, and no unlock wakes anybody else.
+// on its P, one of which may be the holder: a turn costs a yield, parking and being woken five times that. Where turns are short
+// it may be passed over (give_way), and has fewer. In the meantime the woken bit is ours, and no unlock wakes anybody else.
 bool can_give_way(const g* self, std::uint32_t turn) {
   return turn < sizes::mutex_turns && self != nullptr && self->rt->explore == nullptr && !self->m->p->q.empty();
 }
 
 // How often it has given way since it was woken. The clock costs as much as a turn, and a turn is as long as the others on the
-// P make it: it is looked at after the first, and from then on so often that short turns cost a look in 16 and long ones
+// P make it: it is looked at after the first, and from then on so often that short turns cost a look in 4 and long ones
 // cannot hide that the waiter starves.
 struct turns {
   std::uint32_t n = 0;
   std::uint32_t next_look = 1;
   std::int64_t last = 0;
   std::uint32_t since_last = 0;
+  bool are_short = false;
 
   bool look_at_clock() {
     ++since_last;
     return ++n >= next_look;
   }
   std::int64_t age(std::int64_t now, std::int64_t since) {
-    const bool are_short = now - last < sizes::starvation_ns / 256 * since_last;
-    next_look = n + (n != 0 && are_short ? 16 : 1);
+    are_short = n != 0 && now - last < sizes::starvation_ns / 256 * since_last;
+    next_look = n + (are_short ? 4 : 1);
     last = now;
     since_last = 0;
     return now - since;
@@ -124,7 +125,11 @@ wait_result lock(word64 word, std::uint64_t holder, [[maybe_unused]] std::int64_
       continue;
     }
     if (awoken && sg.since != 0 && !hungry && can_give_way(me.self(), given.n)) {
-      yield_inside(me.self());
+      if (given.are_short) {
+        give_way(me.self(), sg);
+      } else {
+        yield_inside(me.self());
+      }
       if (given.look_at_clock()) hungry = given.age(now_for(me.self()), sg.since) > sizes::starvation_ns;
       old = word.load();
       continue;

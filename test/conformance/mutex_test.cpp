@@ -171,6 +171,35 @@ TEST(mutex, fault_36_a_hog_cannot_starve_a_waiter) {
       {{1}, 2});
 }
 
+// A hog whose turns are short: the waiter is passed over in most of them, but not in all.
+TEST(mutex, fault_36_a_quick_hog_cannot_starve_a_waiter) {
+  test::for_each_case(
+      [](const run_case&) {
+        constexpr int enough_to_fail = 20'000'000;
+        mutex m;
+        bool stop = false;
+        int rounds = 0;
+        wait_group all;
+        all.go([&] {
+          while (!stop && ++rounds != enough_to_fail) {
+            m.lock();
+            yield();
+            m.unlock();
+          }
+        });
+        yield();  // the hog has the mutex
+        for (int i = 0; i < 10; ++i) {
+          m.lock();
+          m.unlock();
+          yield();
+        }
+        stop = true;
+        all.wait();
+        EXPECT_NE(enough_to_fail, rounds);
+      },
+      {{1}, 2});
+}
+
 // The same on several Ps, where the hog and the waiter run at once: the waiter gets it every time, sooner or later.
 TEST(mutex, fault_36_a_hog_on_another_p_cannot_starve_a_waiter) {
   test::for_each_case(
