@@ -343,25 +343,46 @@ class selecting {
     }
   }
 
+  // The same for cases on one semaphore: a permit goes to the first of them in the queue. Not where only buckets are
+  // shared: that is a matter of addresses, and a seed would not repeat it.
+  [[gnu::noinline, gnu::cold]] void shuffle_semas(caller& me, std::size_t n) {
+    sema_case* const first = room_.semas;
+    bool twice = false;
+    for (std::size_t i = 1; i < n && !twice; ++i) {
+      twice = std::any_of(first, first + i, [&](const sema_case& s) { return s.addr == first[i].addr; });
+    }
+    if (!twice) return;
+    for (std::size_t i = n - 1; i > 0; --i) {
+      sema_case& other = first[me.choose(site::select_case, static_cast<std::uint32_t>(i + 1))];
+      std::swap(first[i].index, other.index);
+      std::swap(first[i].addr, other.addr);
+    }
+  }
+
   // For each semaphore: a sudog in its queue, or a permit after all; then none is left behind. True: a permit.
   bool queue_for_permits(caller& me, acquiring_wait& sel) {
     sel.semas = room_.semas;
+    std::size_t n = 0;
     for (std::size_t i = 0; i < n_; ++i) {
       if (!acquires(at(i))) continue;
-      sema_case* sg = ::new (&room_.semas[sel.nsemas]) sema_case;
+      sema_case* sg = ::new (&room_.semas[n++]) sema_case;
       sg->gp = sel.gp;
       sg->addr = at(i).elem;
       sg->kind = wait_kind::acquiring_select;
       sg->index = static_cast<std::uint32_t>(i);
       sg->select = &sel;
+    }
+    if (nbuckets_ < n) [[unlikely]]
+      shuffle_semas(me, n);
+    for (; sel.nsemas < n; ++sel.nsemas) {
+      sema_case* sg = &sel.semas[sel.nsemas];
       sema_bucket& b = the_process.semas.bucket(sg->addr);
-      if (sema_take_or_queue(b, word_of(at(i)), sg, me.ticket())) {
+      if (sema_take_or_queue(b, word_of(at(sg->index)), sg, me.ticket())) {
         for (std::uint32_t k = 0; k < sel.nsemas; ++k)
           sema_leave(the_process.semas.bucket(sel.semas[k].addr), &sel.semas[k]);
-        chosen_ = {i, true};
+        chosen_ = {sg->index, true};
         return true;
       }
-      ++sel.nsemas;
     }
     return false;
   }
