@@ -290,6 +290,19 @@ TEST(select_cases, a_timeout_or_a_cancellation_leaves_the_line) {
   });
 }
 
+TEST(select_cases, a_timer_or_ticker_beside_a_semaphore_is_waited_for) {
+  everywhere([] {
+    semaphore s(0);
+    const timer t(1ms);
+    const ticker every(1ms);
+    EXPECT_EQ(select(acquire(s), recv(t.channel())), 1u);
+    EXPECT_EQ(select(recv(every.channel()), acquire(s)), 0u);
+    EXPECT_EQ(select(acquire(s), recv(t.channel()), recv(every.channel()), after(1h)), 2u);
+    s.release();
+    EXPECT_EQ(select(acquire(s), recv(t.channel())), 0u);
+  });
+}
+
 TEST(select_cases, too_many_permits_are_refused_whoever_waits) {
   everywhere([] {
     semaphore s(0);

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 using weft::clock;
 using weft::sim::check;
+namespace this_goroutine = weft::this_goroutine;
 
 using all = std::set<std::string>;
 
@@ -365,6 +367,42 @@ TEST(timer_explored, a_result_and_a_limit_of_one_time) {
     check(!ready || f.ready());
     check(f.get() == 1);
     return std::string(ready ? "ready" : "timeout");
+  });
+}
+
+// Where the clock stands still: a nanosecond before its time there is nothing, and at it there is, whoever looks how.
+TEST(timer_explored, whatever_comes_at_a_time_is_not_a_nanosecond_early) {
+  weft::sim::explore({.runs = 100}, [] {
+    const auto due = clock::now() + 10ms;
+    const weft::timer t(10ms);
+    const weft::ticker every(10ms);
+    const weft::context ctx = weft::context::background().with_deadline(due);
+    std::atomic<bool> called = false;
+    const auto f = weft::after_func(10ms, [&] { called = true; });
+    weft::semaphore never(0);
+    clock::time_point timed_out{};
+    weft::wait_group wg;
+    wg.go([&] {
+      check(!never.try_acquire_for(10ms));
+      timed_out = clock::now();
+    });
+    this_goroutine::sleep_until(due - 1ns);
+    check(clock::now() == due - 1ns);
+    std::optional<clock::time_point> v;
+    for (const auto& c : {t.channel(), every.channel()}) {
+      check(c.try_recv(v) == weft::chan_status::would_block);
+      check(!weft::try_select(weft::recv(c), weft::at(due), weft::after(1ns)));
+    }
+    check(!ctx.err() && !called);
+    weft::sleep(1ns);
+    weft::sim::settle();
+    for (const auto& c : {t.channel(), every.channel()}) {
+      check(weft::try_select(weft::recv(c, v)) == 0u && v == due);
+    }
+    check(weft::try_select(weft::at(due)) == 0u);
+    check(ctx.err() == weft::context_errc::deadline_exceeded && called);
+    wg.wait();
+    check(timed_out == due);
   });
 }
 
