@@ -141,6 +141,38 @@ TEST(timer_explored, a_mutex_and_a_shared_mutex_are_taken_or_timed_out_and_whole
   });
 }
 
+// Woken by the unlock, and somebody else has the mutex again before he looks: then his time is up, and he has it not.
+TEST(timer_explored, a_mutex_that_is_taken_again_as_the_limit_comes_is_nobody_elses) {
+  expect_outcomes((all{"taken", "timed out"}), [] {
+    weft::mutex m;
+    std::atomic<int> inside = 0;
+    std::string end;
+    weft::wait_group wg;
+    wg.go([&] {
+      m.lock();
+      weft::sleep(5ms);
+      m.unlock();
+      m.lock();
+      check(inside.exchange(1) == 0, "one at a time");
+      weft::sleep(5ms);
+      inside = 0;
+      m.unlock();
+    });
+    wg.go([&] {
+      end = "timed out";
+      if (!m.try_lock_for(5ms)) return;
+      end = "taken";
+      check(inside.exchange(1) == 0, "one at a time");
+      weft::yield();
+      inside = 0;
+      m.unlock();
+    });
+    wg.wait();
+    check(m.try_lock());
+    return end;
+  });
+}
+
 // A writer that gives up at the very time lets in the readers that it has kept out.
 TEST(timer_explored, readers_behind_a_writer_that_has_timed_out_go_on) {
   weft::sim::explore({.runs = 1000}, [] {
