@@ -180,7 +180,7 @@ template <class F>
 [[gnu::always_inline]] inline timer after_func(duration d, F&& f) {
   using D = std::decay_t<F>;
   static_assert(std::is_invocable_v<D&>, "weft::after_func(d, f): f must be callable without arguments");
-  if constexpr (detail::can_be_nil<D>) {
+  if constexpr (detail::can_be_nil<D> && !std::is_function_v<std::remove_reference_t<F>>) {
     if (f == nullptr) detail::throw_go_of_nil();
   }
   struct owner {

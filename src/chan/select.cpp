@@ -9,6 +9,7 @@
 //
 //   A semaphore is a case like a channel, its bucket's lock like a channel's, taken after all of those; a select with one
 //   begins with step 2. It queues for permits before it queues in channels: where one is free by then, it is the choice.
+//   A time that has come is a case that is ready: with one, a select begins with step 2, too, and asks what time it is.
 //
 // Who    the locks of step 2 belong to the M until the park's commit gives them back, each once.
 // State  select_wait.done: 0 while the select waits; 1 once somebody has decided, until it waits again.
@@ -54,6 +55,14 @@ place where(const scase& s, void* landing) {
   return {o.finish != nullptr ? landing : nullptr, o.land, nullptr};
 }
 
+bool is_time(const scase& s) { return s.ops->kind >= case_kind::after; }
+std::int64_t ns_of(const scase& s) { return static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(s.elem)); }
+
+// A case without a channel, as the select begins: whether its time has come.
+bool is_due(const scase& s, const g* self) {
+  return is_time(s) && ns_of(s) <= (s.ops->kind == case_kind::at ? now_for(self) : 0);
+}
+
 // Without a branch per question: which of them says yes is what a select cannot know.
 [[gnu::always_inline]] inline bool looks_ready(const scase& s) {
   const hchan* c = s.c;
@@ -66,17 +75,9 @@ place where(const scase& s, void* landing) {
   return (closed | n | reinterpret_cast<std::uintptr_t>(waitq::first_of(c->sendq_first))) != 0;
 }
 
-// One of the cases that seem ready; npos: none does. More than there are bits for are looked at together, in step 2.
-std::size_t draw(const select_case* cases, std::size_t n, const g* self) {
-  if (n > 64) return npos;
-  std::uint64_t ready_cases = 0;
-  std::uint32_t k = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const bool is_ready = looks_ready(of(cases[i]));
-    ready_cases |= std::uint64_t{is_ready} << i;
-    k += is_ready ? 1 : 0;
-  }
-  if (k == 0) return npos;
+// The one of k ready ones that is drawn.
+[[gnu::always_inline]] inline std::size_t draw_of(std::uint64_t ready_cases, std::uint32_t k, std::size_t n,
+                                                  const g* self) {
   if (k > 1) {
     std::uint32_t skip = self != nullptr ? self->m->choose(site::select_case, k) : the_process.thread_choice(k);
     // All of them, which is common: no loop of a length that nobody can predict.
@@ -84,6 +85,37 @@ std::size_t draw(const select_case* cases, std::size_t n, const g* self) {
     for (; skip != 0; --skip) ready_cases &= ready_cases - 1;
   }
   return static_cast<std::size_t>(__builtin_ctzll(ready_cases));
+}
+
+// The same as draw, where some have no channel: times, which come by themselves, and nil.
+[[gnu::noinline]] std::size_t draw_beside_times(const select_case* cases, std::size_t n, const g* self) {
+  std::uint64_t ready_cases = 0;
+  std::uint32_t k = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (of(cases[i]).c == nullptr && is_due(of(cases[i]), self)) return npos;
+    if (!looks_ready(of(cases[i]))) continue;
+    ready_cases |= std::uint64_t{1} << i;
+    ++k;
+  }
+  return k == 0 ? npos : draw_of(ready_cases, k, n, self);
+}
+
+// One of the cases that seem ready; npos: none does. More than there are bits for are looked at together, in step 2, and so are
+// all when one of them is a time that has come.
+std::size_t draw(const select_case* cases, std::size_t n, const g* self) {
+  if (n > 64) return npos;
+  std::uint64_t ready_cases = 0;
+  std::uint32_t k = 0;
+  for (std::size_t i = 0; i < n; ++i, ++cases) {
+    // All over again, and from where the loop stands: so those that have only channels pay not one instruction for it.
+    if (of(*cases).c == nullptr) [[unlikely]]
+      return draw_beside_times(cases - i, n, self);
+    const bool is_ready = looks_ready(of(*cases));
+    ready_cases |= std::uint64_t{is_ready} << i;
+    k += is_ready ? 1 : 0;
+  }
+  if (k == 0) return npos;
+  return draw_of(ready_cases, k, n, self);
 }
 
 // A case that needs no more than the buffer, of elements that are plain bytes: outside the door, as send and recv do it
@@ -129,12 +161,12 @@ class selecting {
 
   chosen run(bool block, std::size_t drawn) {
     caller me;
-    // A timer's channel always looks ready without its lock; so if none did, there is none.
-    has_timers_ = drawn != npos || n_ > 64 || v0::detail::door_open();
+    // A timer's channel always looks ready without its lock; so if all were looked at and none did, there is none.
+    has_timers_ = Semas || drawn != npos || n_ > 64 || v0::detail::door_open();
     if (drawn != npos && try_drawn(me, drawn, block)) return chosen_;
     for (;;) {
       lock_all();
-      if (try_all(me) || (has_times_ && try_all_at(me, me.now()))) return chosen_;
+      if (has_times_ ? try_all_at(me, me.now()) : try_all(me)) return chosen_;
       if (!block || me.cancelled()) {
         unlock_all(this);
         cancelled_ = block;
@@ -231,11 +263,6 @@ class selecting {
   }
 
   // ---- time
-
-  static bool is_time(const scase& s) { return s.ops->kind >= case_kind::after; }
-  static std::int64_t ns_of(const scase& s) {
-    return static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(s.elem));
-  }
 
   // When a case happens by itself; no_timer: it does not.
   std::int64_t when(const scase& s) const {
@@ -343,25 +370,46 @@ class selecting {
     }
   }
 
+  // The same for cases on one semaphore: a permit goes to the first of them in the queue. Not where only buckets are
+  // shared: that is a matter of addresses, and a seed would not repeat it.
+  [[gnu::noinline, gnu::cold]] void shuffle_semas(caller& me, std::size_t n) {
+    sema_case* const first = room_.semas;
+    bool twice = false;
+    for (std::size_t i = 1; i < n && !twice; ++i) {
+      twice = std::any_of(first, first + i, [&](const sema_case& s) { return s.addr == first[i].addr; });
+    }
+    if (!twice) return;
+    for (std::size_t i = n - 1; i > 0; --i) {
+      sema_case& other = first[me.choose(site::select_case, static_cast<std::uint32_t>(i + 1))];
+      std::swap(first[i].index, other.index);
+      std::swap(first[i].addr, other.addr);
+    }
+  }
+
   // For each semaphore: a sudog in its queue, or a permit after all; then none is left behind. True: a permit.
   bool queue_for_permits(caller& me, acquiring_wait& sel) {
     sel.semas = room_.semas;
+    std::size_t n = 0;
     for (std::size_t i = 0; i < n_; ++i) {
       if (!acquires(at(i))) continue;
-      sema_case* sg = ::new (&room_.semas[sel.nsemas]) sema_case;
+      sema_case* sg = ::new (&room_.semas[n++]) sema_case;
       sg->gp = sel.gp;
       sg->addr = at(i).elem;
       sg->kind = wait_kind::acquiring_select;
       sg->index = static_cast<std::uint32_t>(i);
       sg->select = &sel;
+    }
+    if (nbuckets_ < n) [[unlikely]]
+      shuffle_semas(me, n);
+    for (; sel.nsemas < n; ++sel.nsemas) {
+      sema_case* sg = &sel.semas[sel.nsemas];
       sema_bucket& b = the_process.semas.bucket(sg->addr);
-      if (sema_take_or_queue(b, word_of(at(i)), sg, me.ticket())) {
+      if (sema_take_or_queue(b, word_of(at(sg->index)), sg, me.ticket())) {
         for (std::uint32_t k = 0; k < sel.nsemas; ++k)
           sema_leave(the_process.semas.bucket(sel.semas[k].addr), &sel.semas[k]);
-        chosen_ = {i, true};
+        chosen_ = {sg->index, true};
         return true;
       }
-      ++sel.nsemas;
     }
     return false;
   }

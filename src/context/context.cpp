@@ -536,7 +536,7 @@ void deadline::fire(g* self, void* arg, std::uint64_t seq, std::int64_t when) {
     void operator()() const { come(d); }
   } in_a_goroutine{d};
   using entry = v0::detail::entry_of<body, body>;
-  if (launch_by_timer(self->m, &entry::ops, &in_a_goroutine, nullptr)) return;
+  if (launch_by_timer(self->m, &entry::ops, &in_a_goroutine, 0, nullptr)) return;
   // The last goroutine has ended, and no other can begin; drop_timer will find somebody else.
   if (d->timer.start(self, when + retry_ns, seq) != 0) fatal("context: a timer of a runtime was refused");
 }

@@ -128,7 +128,7 @@ void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, co
   launch_inline(mp, gp, ops, creator, pc);
 }
 
-bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, const void* pc) {
+bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, std::uint64_t creator, const void* pc) {
   sched_t* rt = mp->rt;
   g* gp = gfget(mp);
   if (gp == nullptr) fatal("out of memory: no g for the function of a timer");
@@ -145,7 +145,7 @@ bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, const 
   gp->stack_class = rt->default_stack_class;
   gp->entry = ops;
   gp->gopc = pc;
-  gp->parent_goid = 0;
+  gp->parent_goid = creator;
   gp->goid = next_goid(mp->p);
   gp->status.born();
   runqput(mp->p, gp, goes_next(mp));

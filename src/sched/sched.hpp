@@ -65,9 +65,9 @@ void give_m(m* mp);         // to the process
 bool reap_ms(sched_t* rt);  // joins the threads of such; false: some are not gone yet
 
 // ---- newproc.cpp
-// By a timer: a goroutine that nobody alive has started, whose callable is plain bytes. False: the runtime has ended, and it is
-// not started.
-bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, const void* pc);
+// By a timer: a goroutine that nobody alive has started, whose callable is plain bytes. `creator` and `pc`: who has asked for it
+// and where, for reports; 0: nobody. False: the runtime has ended, and it is not started.
+bool launch_by_timer(m* mp, const v0::detail::entry_ops* ops, void* from, std::uint64_t creator, const void* pc);
 
 // ---- goexit.cpp
 bool end_if_last(sched_t* rt);  // main has returned, or the end was asked for: was this the last goroutine?

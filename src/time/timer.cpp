@@ -26,7 +26,8 @@ struct func_timer {
   std::uint64_t refs = 1;
   rt::mutex lock;
   const func_ops* ops;
-  const void* pc = nullptr;  // of after_func's caller
+  std::uint64_t creator = 0;  // after_func's caller, and the place of the call: for reports
+  const void* pc = nullptr;
   rt::callback_timer timer{&timer_ops, this};
 
   static void fire(rt::g* self, void* arg, std::uint64_t, std::int64_t);
@@ -86,7 +87,7 @@ void func_timer::fire(rt::g* self, void* arg, std::uint64_t, std::int64_t) {
   using entry = entry_of<run_func, const run_func&>;
   const run_func body{t};
   static_assert(entry::ops.trivial);
-  if (!rt::launch_by_timer(self->m, &entry::ops, const_cast<run_func*>(&body), t->pc)) func_drop(t);
+  if (!rt::launch_by_timer(self->m, &entry::ops, const_cast<run_func*>(&body), t->creator, t->pc)) func_drop(t);
 }
 
 hchan* timer_make(std::int64_t ns, std::int64_t period) { return rt::make_timer_chan(ns, period); }
@@ -122,7 +123,7 @@ void* func_of(func_timer* t) noexcept { return reinterpret_cast<unsigned char*>(
 void func_discard(func_timer* t) noexcept { free_memory(t); }
 
 void func_start(func_timer* t, std::int64_t ns) {
-  starter("weft::after_func");
+  t->creator = starter("weft::after_func")->goid;
   t->pc = __builtin_return_address(0);
   rt::caller me(rt::op::timer_start, t);
   func_hold(t);

@@ -1,5 +1,5 @@
 // Shapes of the concurrency bugs that Go programs are known for, as small programs of our own: locks, conditions, wait groups,
-// and above all channels. Each is wrong in one way, and has a twin in which that is put right.
+// contexts, timers, and above all channels. Each is wrong in one way, and has a twin in which that is put right.
 //
 // explored   the wrong one is found, for what it is, in a thousand runs; the right one passes a thousand
 // for real   those that end in a deadlock do so in a process of their own, on one P, and the report names what each goroutine
@@ -12,12 +12,15 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <initializer_list>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/build.hpp"
@@ -30,6 +33,7 @@ namespace weft::test {
 namespace {
 
 using sim::failure_kind;
+using namespace std::chrono_literals;
 
 void linger(int turns) {
   if (sim::active()) return;
@@ -734,6 +738,283 @@ void latch_of_one_more() {
   ready.wait();
 }
 
+// ---- contexts
+
+// The one who asked has its answer and returns; who watches for the end of the request waits for ever.
+template <bool right>
+void returns_without_cancelling() {
+  const context request = context::background().with_cancel();
+  go({.name = "watcher"}, [request] { request.done().recv(); });
+  if (right) request.cancel();
+}
+
+// The worker is given the context that everything else was made of, and not the one that will be cancelled.
+template <bool right>
+void listens_to_the_wrong_context() {
+  const context all = context::background();
+  const context job = all.with_cancel();
+  const chan<int> work;
+  wait_group worker;
+  worker.go([&, mine = right ? job : all] {
+    while (select(recv(work), on(mine.done())) == 0) {
+    }
+  });
+  work.send(1);
+  job.cancel();
+  worker.wait();
+}
+
+// Each request's context is made of the last one's, which has been cancelled.
+template <bool right>
+void context_of_the_last_round() {
+  const context parent = context::background().with_cancel();
+  context ctx = parent;
+  int asked = 0;
+  for (int i = 0; i < 3; ++i) {
+    ctx = (right ? parent : ctx).with_timeout(1h);
+    if (!ctx.err()) ++asked;
+    ctx.cancel();
+  }
+  must(asked == 3, "all have been asked");
+}
+
+// Who reads leaves when the time is over; who writes knows nothing of it.
+template <bool right>
+void sends_to_one_who_was_cancelled() {
+  const context ctx = context::background().with_cancel();
+  const chan<int> values;
+  go({.name = "producer"}, [=] {
+    for (int i = 0; i < 3; ++i) {
+      if (!right) {
+        values.send(i);
+      } else if (select(send(values, i), on(ctx.done())) == 1) {
+        return;
+      }
+    }
+  });
+  values.recv();
+  ctx.cancel();
+}
+
+// What is given back at the end is not, when the end comes by unwinding.
+template <bool right>
+void permit_lost_by_a_cancellation() {
+  const context ctx = context::background().with_cancel();
+  semaphore slots(1);
+  const chan<> waiting;
+  wait_group one;
+  one.go([&] {
+    with(ctx, [&] {
+      slots.acquire();
+      struct permit {
+        semaphore& of;
+        ~permit() {
+          if (right) of.release();
+        }
+      } mine{slots};
+      waiting.close();
+      chan<>().recv();
+      if (!right) slots.release();
+    });
+  });
+  waiting.recv();
+  ctx.cancel();
+  one.wait();
+  slots.acquire();
+}
+
+// A loop that survives every error survives its cancellation, too.
+template <bool right>
+void cancellation_is_caught_as_an_error() {
+  const context ctx = context::background().with_cancel();
+  wait_group worker;
+  worker.go([&] {
+    with(ctx, [&] {
+      for (;;) {
+        try {
+          chan<>().recv();
+        } catch (const cancelled&) {
+          if (right) throw;
+        }
+      }
+    });
+  });
+  ctx.cancel();
+  worker.wait();
+}
+
+// The lock is held until the function of the context has run, which wants it.
+template <bool right>
+void lock_held_over_a_cancel() {
+  const context ctx = context::background().with_cancel();
+  mutex m;
+  const chan<> cleaned;
+  const auto cleanup = context::after_func(ctx, [&m, cleaned] {
+    { const std::lock_guard hold(m); }
+    cleaned.close();
+  });
+  std::unique_lock hold(m);
+  ctx.cancel();
+  if (right) hold.unlock();
+  cleaned.recv();
+}
+
+// The group ends with the scope, and its goroutines with it: nobody has waited for what they do.
+template <bool right>
+void group_without_a_wait() {
+  std::atomic<int> written = 0;
+  {
+    task_group writers;
+    for (int i = 0; i < 2; ++i) {
+      writers.go([&] {
+        sleep(1ms);
+        ++written;
+      });
+    }
+    if (right) writers.wait();
+  }
+  must(written == 2, "both have written");
+}
+
+// The result of a goroutine that was cancelled is asked for by one that was not.
+template <bool right>
+void result_of_one_that_was_cancelled() {
+  const context ctx = context::background().with_cancel();
+  const future<int> f = with(ctx, [] {
+    return async([] {
+      chan<>().recv();
+      return 1;
+    });
+  });
+  ctx.cancel();
+  try {
+    f.get();
+  } catch (const future_cancelled&) {
+    if (!right) throw;
+  }
+}
+
+// ---- timers
+
+// What had to be done before Go 1.23: a timer that could not be stopped has a value, which must be taken away. But it was.
+template <bool right>
+void value_of_a_stopped_timer_is_awaited() {
+  const timer t(1ms);
+  t.channel().recv();
+  if (!t.stop() && !right) t.channel().recv();
+}
+
+// Stop ends the ticks, and not the channel.
+template <bool right>
+void loop_over_a_stopped_ticker() {
+  const ticker every(1ms);
+  const chan<> first, stop;
+  wait_group worker;
+  worker.go([&] {
+    for (bool ticked = false;; ticked = true) {
+      if (right) {
+        if (select(recv(every.channel()), recv(stop)) == 1) return;
+      } else {
+        every.channel().recv();
+      }
+      if (!ticked) first.close();
+    }
+  });
+  first.recv();
+  every.stop();
+  stop.close();
+  worker.wait();
+}
+
+// A limit for each value, where one for all was meant: it begins anew as long as they come.
+template <bool right>
+void timeout_begins_anew_in_the_loop() {
+  const chan<int> values;
+  go([values] {
+    for (int i = 0; i < 5; ++i) {
+      sleep(6ms);
+      if (select(send(values, i), after(20ms)) == 1) return;
+    }
+    values.close();
+  });
+  const timer all(10ms);
+  int n = 0;
+  for (;;) {
+    std::optional<int> v;
+    const std::size_t which =
+        right ? select(recv(values, v), recv(all.channel())) : select(recv(values, v), after(10ms));
+    if (which == 1 || !v) break;
+    ++n;
+  }
+  if (sim::active()) sim::check(n <= 2, "it is over after its time");
+}
+
+// The answer has come; what was to happen without it happens all the same.
+template <bool right>
+void timeout_is_not_stopped() {
+  const auto timed_out = std::make_shared<std::atomic<bool>>(false);
+  const timer t = after_func(10ms, [timed_out] { *timed_out = true; });
+  sleep(5ms);  // the answer
+  if (right) t.stop();
+  sleep(20ms);
+  if (sim::active()) sim::check(!*timed_out, "an answered call does not time out");
+}
+
+// Set anew at the very time: its function has begun already, and does what was to be put off.
+template <bool right>
+void timer_fires_as_it_is_set_anew() {
+  struct session {
+    mutex m;
+    bool open = true;
+    clock::time_point used = clock::now();
+    timer end;
+    bool use() {
+      const std::lock_guard hold(m);
+      if (open) {
+        used = clock::now();
+        end.reset(10ms);
+      }
+      return open;
+    }
+    void expire() {
+      const std::lock_guard hold(m);
+      if (!right || clock::now() - used >= 10ms) open = false;
+    }
+  };
+  const auto s = std::make_shared<session>();
+  s->end = after_func(10ms, [s] { s->expire(); });
+  sleep(10ms);
+  if (s->use()) {
+    sleep(1ms);
+    if (sim::active()) sim::check(s->use(), "what is used stays open");
+  }
+  const std::lock_guard hold(s->m);
+  std::exchange(s->end, timer()).stop();  // which holds s
+}
+
+// The time is looked at, and then the wait begins without it.
+template <bool right>
+void time_is_up_before_the_wait() {
+  mutex m;
+  condition_variable c;
+  std::atomic<bool> over = false;
+  wait_group waiter;
+  const timer t = after_func(50ms, [&] {
+    std::unique_lock hold(m, std::defer_lock);
+    if (right) hold.lock();
+    over = true;
+    c.notify_all();
+  });
+  waiter.go([&] {
+    std::unique_lock hold(m);
+    while (!over) {
+      if (!right) sleep(100ms);  // between the look and the wait
+      c.wait(hold);
+    }
+  });
+  waiter.wait();
+}
+
 // ---- once
 
 template <bool right>
@@ -838,6 +1119,21 @@ const shape shapes[] = {
      {"[barrier wait", in_group},
      {"[barrier wait", in_group}},
     {SHAPE(latch_of_one_more), failure_kind::deadlock, {"[latch wait"}, {"[latch wait"}},
+    {SHAPE(returns_without_cancelling), failure_kind::leak, {"(watcher) [chan receive"}, {}},
+    {SHAPE(listens_to_the_wrong_context), failure_kind::deadlock, {"[select", in_group}, {"[select", in_group}},
+    {SHAPE(context_of_the_last_round), failure_kind::check, {"all have been asked"}, {}},
+    {SHAPE(sends_to_one_who_was_cancelled), failure_kind::leak, {"(producer) [chan send"}, {}},
+    {SHAPE(permit_lost_by_a_cancellation), failure_kind::deadlock, {in_sema}, {in_sema}},
+    {SHAPE(cancellation_is_caught_as_an_error), failure_kind::endless, {"endless run"}, {}},
+    {SHAPE(lock_held_over_a_cancel), failure_kind::deadlock, {in_mutex, in_recv}, {in_mutex, in_recv}},
+    {SHAPE(group_without_a_wait), failure_kind::check, {"both have written"}, {}},
+    {SHAPE(result_of_one_that_was_cancelled), failure_kind::exception, {"future_cancelled"}, {}},
+    {SHAPE(value_of_a_stopped_timer_is_awaited), failure_kind::deadlock, {in_recv}, {in_recv}},
+    {SHAPE(loop_over_a_stopped_ticker), failure_kind::deadlock, {in_recv, in_group}, {in_recv, in_group}},
+    {SHAPE(timeout_begins_anew_in_the_loop), failure_kind::check, {"it is over after its time"}, {}},
+    {SHAPE(timeout_is_not_stopped), failure_kind::check, {"an answered call does not time out"}, {}},
+    {SHAPE(timer_fires_as_it_is_set_anew), failure_kind::check, {"what is used stays open"}, {}},
+    {SHAPE(time_is_up_before_the_wait), failure_kind::deadlock, {in_cond, in_group}, {in_cond, in_group}},
     {SHAPE(once_in_itself), failure_kind::deadlock, {"holds itself"}, {in_mutex}},
     {SHAPE(two_onces_in_a_circle), failure_kind::deadlock, {in_mutex, in_group}, {in_mutex, in_group}},
 };

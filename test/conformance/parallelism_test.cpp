@@ -1,7 +1,8 @@
-// Goroutines that can run, run: Go's GoroutineParallelism, GoroutineParallelism2, YieldProgress. None of these
+// Goroutines that can run, run: Go's GoroutineParallelism, GoroutineParallelism2, YieldProgress, PingPongHog. None of these
 // programs yields while it spins, so each goroutine needs a thread of its own at the same time as the others.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -133,6 +134,40 @@ TEST(yield, on_one_p_everybody_runs_between_two_turns) {
         }
         stop = true;
         all.wait();
+      },
+      {{1}, 1});
+}
+
+// Two pairs on one P, each of which hands a turn to and fro; one of them counts a hundred times longer before it does. A
+// pair that always finds its partner in runnext would keep the P to itself. In Go a slice of 10 ms ends that, so there the pairs have
+// the same time; here it is the number of hops (runnext_hops), so they have the same number of turns. Goroutines
+// that never hand over are another matter: their slices do not end yet.
+TEST(ping_pong_hog, two_pairs_on_one_p_have_the_same_number_of_turns) {
+  test::for_each_case(
+      [](const run_case&) {
+        constexpr int enough = 2000;
+        std::array<int, 2> turns{};
+        volatile int count = 0;
+        bool stop = false;
+        wait_group all;
+        for (const int pair : {0, 1}) {
+          const chan<> to, fro;
+          const auto take_turns = [&, pair](const chan<>& mine, const chan<>& others) {
+            while (mine.recv()) {
+              for (int i = pair == 0 ? 10'000 : 100; i > 0; --i) count = count + 1;
+              stop = stop || ++turns[static_cast<std::size_t>(pair)] == enough;
+              if (stop) return others.close();
+              others.send();
+            }
+          };
+          all.go([=] { take_turns(to, fro); });
+          all.go([=] { take_turns(fro, to); });
+          all.go([=] { to.send(); });
+        }
+        all.wait();
+        // Go asks for a factor of 20 of its time. They take turns by sixteens.
+        EXPECT_GE(turns[0], enough / 20);
+        EXPECT_GE(turns[1], enough / 20);
       },
       {{1}, 1});
 }

@@ -108,6 +108,71 @@ TEST(select_cases, the_choice_among_those_that_are_ready_is_uniform) {
       several_ps);
 }
 
+// Whoever comes to a select that waits finds its cases in queues: of several on one thing each must be as likely to be first.
+TEST(select_cases, of_several_that_wait_on_one_thing_each_is_as_likely) {
+  constexpr int rounds = 3000;
+  // 10 sigma of a draw with probability 1 in 3.
+  const auto expect_even = [](const std::array<int, 3>& n, const char* what) {
+    for (const int each : n) {
+      EXPECT_GT(each, rounds / 3 - 258) << what;
+      EXPECT_LT(each, rounds / 3 + 258) << what;
+    }
+  };
+  test::for_each_case(
+      [&](const run_case&) {
+        // The index that happens when `wake` is called on a select that waits.
+        const auto chosen = [](auto select_it, auto wake) {
+          std::size_t index = 9;
+          test::watched w;
+          wait_group one;
+          one.go([&] {
+            w.here();
+            index = select_it();
+          });
+          test::yield_until([&] { return w.waits(); });
+          wake();
+          one.wait();
+          return index;
+        };
+        std::array<int, 3> permits{}, among_others{}, contexts{}, futures{};
+        semaphore s(0), never(0);
+        for (int i = 0; i < rounds; ++i) {
+          ++permits[chosen([&] { return select(acquire(s), acquire(s), acquire(s)); }, [&] { s.release(); })];
+          const std::size_t k = chosen(
+              [&] { return select(acquire(s), acquire(never), acquire(s), recv(chan<int>(nullptr)), acquire(s)); },
+              [&] { s.release(); });
+          EXPECT_TRUE(k == 0 || k == 2 || k == 4);
+          ++among_others[k / 2];
+          const context c = context::background().with_cancel();
+          ++contexts[chosen([&] { return select(on(c.done()), on(c.done()), on(c.done())); }, [&] { c.cancel(); })];
+          chan<> go_on;
+          const auto f = async([go_on] { go_on.recv(); });
+          ++futures[chosen([&] { return select(on(f), on(f), on(f)); }, [&] { go_on.send(); })];
+        }
+        EXPECT_FALSE(s.try_acquire());
+        expect_even(permits, "permits");
+        expect_even(among_others, "permits beside others");
+        expect_even(contexts, "contexts");
+        expect_even(futures, "futures");
+      },
+      several_ps);
+}
+
+// In an exploration each of them happens, and a seed repeats it.
+TEST(select_cases, explorations_come_by_each_of_several_on_one_semaphore) {
+  std::array<int, 2> n{};
+  sim::explore({.runs = 200}, [&] {
+    semaphore s(0);
+    wait_group one;
+    one.go([&] { ++n[select(acquire(s), acquire(s))]; });
+    sim::settle();
+    s.release();
+    one.wait();
+  });
+  EXPECT_GT(n[0], 0);
+  EXPECT_GT(n[1], 0);
+}
+
 // ---- semaphores
 
 TEST(select_cases, a_permit_goes_to_the_oldest_whoever_that_is) {
@@ -222,6 +287,19 @@ TEST(select_cases, a_timeout_or_a_cancellation_leaves_the_line) {
     EXPECT_EQ(unwound.load(), 1);
     s.release();
     EXPECT_TRUE(s.try_acquire());
+  });
+}
+
+TEST(select_cases, a_timer_or_ticker_beside_a_semaphore_is_waited_for) {
+  everywhere([] {
+    semaphore s(0);
+    const timer t(1ms);
+    const ticker every(1ms);
+    EXPECT_EQ(select(acquire(s), recv(t.channel())), 1u);
+    EXPECT_EQ(select(recv(every.channel()), acquire(s)), 0u);
+    EXPECT_EQ(select(acquire(s), recv(t.channel()), recv(every.channel()), after(1h)), 2u);
+    s.release();
+    EXPECT_EQ(select(acquire(s), recv(t.channel())), 0u);
   });
 }
 

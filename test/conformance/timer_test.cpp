@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <thread>
 #include <vector>
 
@@ -390,6 +391,40 @@ TEST(after, beside_timers_and_channels_each_ready_case_is_as_likely) {
         EXPECT_EQ(0, n[2] + n[3]);
       },
       {.procs = {1}, .seeds = 1});
+}
+
+// A time that has come is ready like a channel: who asks in a loop whether it is over hears of it, however much there is to receive.
+TEST(after, a_time_that_has_come_is_as_likely_as_a_channel) {
+  for_each_case(
+      [](const run_case&) {
+        constexpr int rounds = 3000;
+        const weft::chan<int> closed(1);
+        closed.close();
+        weft::semaphore permits(rounds);
+        const weft::timer due(0s);
+        // 10 sigma of a draw among so many.
+        const auto expect_even = [](const std::vector<int>& n, const char* what) {
+          const double share = static_cast<double>(rounds) / static_cast<double>(n.size());
+          for (const int each : n) EXPECT_NEAR(each, share, 10 * std::sqrt(share)) << what;
+        };
+        std::vector<int> after_it(2), at_it(2), tried(2), beside_timer(3), beside_permits(3);
+        for (int i = 0; i < rounds; ++i) {
+          ++after_it[weft::select(weft::recv(closed), weft::after(0s))];
+          ++at_it[weft::select(weft::at(clock::now()), weft::recv(closed))];
+          ++tried[*weft::try_select(weft::recv(closed), weft::after(-1s))];
+          due.reset(0s);
+          ++beside_timer[weft::select(weft::after(0s), weft::recv(due.channel()), weft::recv(closed))];
+          ++beside_permits[weft::select(weft::acquire(permits), weft::at(clock::now()), weft::recv(closed))];
+          EXPECT_NE(1u, weft::select(weft::recv(closed), weft::after(1h)));
+          EXPECT_NE(1u, weft::select(weft::recv(closed), weft::at(clock::now() + 1h)));
+        }
+        expect_even(after_it, "after");
+        expect_even(at_it, "at");
+        expect_even(tried, "try_select");
+        expect_even(beside_timer, "beside a timer");
+        expect_even(beside_permits, "beside permits");
+      },
+      {.procs = {1, 2}, .seeds = 1});
 }
 
 TEST(after, of_64_cases_with_timers_among_them) {

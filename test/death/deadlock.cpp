@@ -35,6 +35,17 @@ int main_alone() {
   return 0;
 }
 
+// Whatever was stopped is not waited for: neither the time of a context that was cancelled, nor a timer's. All still have a handle.
+int beside_what_was_stopped() {
+  const weft::context ctx = weft::context::background().with_timeout(1h);
+  const weft::context below = ctx.with_timeout(30min);
+  ctx.cancel();
+  const weft::timer later = weft::after_func(1h, [] {});
+  later.stop();
+  const weft::ticker every(1h);  // that nobody waits for
+  return main_alone();
+}
+
 int several() {
   weft::semaphore s(0);
   weft::wait_group nobody;
@@ -249,6 +260,7 @@ int main(int argc, char** argv) {
     int (*f)();
   } on_goroutine[] = {
       {"main_alone", main_alone},
+      {"beside_what_was_stopped", beside_what_was_stopped},
       {"several", several},
       {"mutexes", mutexes},
       {"locked", locked},

@@ -56,6 +56,11 @@ TEST_P(Deadlock, OfMainAlone) {
   EXPECT_THAT(e.err, HasSubstr("\nwait_for_ever(weft::semaphore&)\n")) << testing::PrintToString(e);
 }
 
+TEST_P(Deadlock, BesideTimersThatWereStopped) {
+  NEEDS_A_REPORT();
+  expect_report(run("beside_what_was_stopped"), all_asleep);
+}
+
 TEST_P(Deadlock, NamesEveryGoroutineAndNobodyElse) {
   NEEDS_A_REPORT();
   const ending e = run("several");

@@ -124,6 +124,9 @@ class Contexts(SameOnAll):
     def test_graceful_shutdown(self):
         self.same_on_all("graceful_shutdown")
 
+    def test_chat(self):
+        self.same_on_all("chat")
+
 
 class Channels(SameOnAll):
 

@@ -244,7 +244,8 @@ MODEL(cond_withdrawn, "who is enlisted and does not wait after all hands on what
       weft::detail::cond_waiter mine;
       weft::detail::cond_enlist(&word, &mine);
       g.lock.unlock();
-      expect(weft::detail::cond_wait(&word, &mine, weft::detail::no_deadline) == weft::detail::cond_end::notified, "notified");
+      expect(weft::detail::cond_wait(&word, &mine, weft::detail::no_deadline) == weft::detail::cond_end::notified,
+             "notified");
     }
     g.lock.unlock();
   });
