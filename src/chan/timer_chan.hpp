@@ -39,7 +39,7 @@ bool timer_clear(hchan* c);
 // With the lock: when a receive can happen; no_timer: not while nobody resets it.
 std::int64_t timer_when(const hchan* c);
 // False: the goroutine is to unwind.
-bool timer_recv(hchan* c, place to);
-bool timer_try_recv(hchan* c, place to);
+[[gnu::cold]] bool timer_recv(hchan* c, place to);
+[[gnu::cold]] bool timer_try_recv(hchan* c, place to);
 
 }  // namespace weft::rt

@@ -103,7 +103,7 @@ inline void set_count(hchan* c, std::uint64_t n) {
 enum class attempt : std::uint8_t { done, closed, nobody };
 
 // recv_now of a timer's channel (timer_chan.cpp).
-attempt timer_now(hchan* c, place to);
+[[gnu::cold]] attempt timer_now(hchan* c, place to);
 
 // Sends, if that can be done now. `next` gets the receiver to be readied, if there is one.
 // Throws what the element's move throws: then nothing has happened, but that `next` may be a select that is to try again.
