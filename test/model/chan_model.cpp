@@ -492,12 +492,13 @@ MODEL(chan_refill_throws, "what a sender's value throws on its way into the buff
   bool fragile = true;
   int thrown = 0;
   auto t = start([&] {
-    const brittle second(2, &fragile);
+    brittle second(
+        2, &fragile);  // a move of it is the copy that throws; of what is const, send makes a copy before it waits
     try {
-      c.send(second);
+      c.send(std::move(second));
     } catch (const brittle::broken&) {
       ++thrown;
-      c.send(second);
+      c.send(std::move(second));
     }
   });
   expect(c.recv()->value() == 1, "the first; it throws nothing here");
@@ -517,11 +518,11 @@ MODEL(chan_hand_over_throws, "a move that throws leaves the waiting receiver whe
       got = c.recv()->value();
     }
   });
-  const brittle v(7, &fragile);
+  brittle v(7, &fragile);
   try {
-    c.send(v);
+    c.send(std::move(v));
   } catch (const brittle::broken&) {
-    c.send(v);
+    c.send(std::move(v));
   }
   t.join();
   expect(got == 7 && !fragile, "it broke once, and came whole");
