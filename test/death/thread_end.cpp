@@ -23,13 +23,18 @@ volatile int never = 0;
 
 weft::semaphore nobody(0);
 
+// The main goroutine stays on the process's first thread: it does not wait in weft, where it might change places with another,
+// which nothing would ever bring away from there. (There are two Ps.)
 void start_others() {
-  weft::go(weft::attrs{.name = "patient"}, [] { nobody.acquire(); });
-  weft::yield();
+  static std::atomic<bool> there{false};
+  weft::go(weft::attrs{.name = "patient"}, [] {
+    there = true;
+    nobody.acquire();
+  });
+  while (!there) ::usleep(100);
 }
 
-// On a thread of the runtime that is not the process's first. That one belongs to the main goroutine: nothing else would keep
-// another, once they have changed places, from being the only one that can run there.
+// On a thread of the runtime that is not the process's first, where the main goroutine is.
 void on_worker(void (*f)()) {
   weft::go(weft::attrs{.name = "caller"}, [f] {
     if (::gettid() == ::getpid()) std::abort();
@@ -48,7 +53,6 @@ int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   if (name == "exit_on_worker") {
     return weft::run([] {
-      weft::lock_os_thread();
       start_others();
       on_worker(end_thread);
     });
@@ -66,7 +70,6 @@ int main(int argc, char** argv) {
       ::pthread_cancel(victim.load());
     }).detach();
     return weft::run([] {
-      weft::lock_os_thread();
       start_others();
       on_worker([] {
         victim = ::pthread_self();
