@@ -1,5 +1,6 @@
 #include "observe/child.hpp"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -11,8 +12,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <ctime>
 
+#include "base/print.hpp"
 #include "observe/private_malloc.hpp"
 #include "os/sys.hpp"
 
@@ -21,7 +24,7 @@ namespace {
 
 constexpr std::size_t stack_bytes = std::size_t{1} << 20;
 constexpr std::int64_t poll_ns = 1'000'000;
-// Without progress in CPU time for so long it waits for a lock that will never be free.
+// Asleep and without progress in CPU time for so long, it waits for a lock that will never be free.
 constexpr std::int64_t hung_ns = 1'000'000'000;
 // A large program's debug information takes seconds, not minutes.
 constexpr std::int64_t limit_ns = 60'000'000'000;
@@ -69,6 +72,22 @@ std::int64_t cpu_ns(pid_t pid) {
   return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
+// Else it may be runnable, with no CPU for it, or stopped by somebody.
+bool asleep(pid_t pid) {
+  char buf[512];
+  line path;
+  path.text("/proc/").number(static_cast<std::uint64_t>(pid)).text("/stat");
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return true;
+  const ssize_t n = ::read(fd, buf, sizeof buf);
+  ::close(fd);
+  // "pid (name) state …", and the name may hold anything.
+  for (ssize_t i = n - 1; i > 0; --i) {
+    if (buf[i] == ')') return i + 2 >= n || buf[i + 2] == 'S';
+  }
+  return true;
+}
+
 // Exit status of the child is 0.
 bool await(pid_t pid) {
   const std::int64_t began = os::now();
@@ -84,6 +103,7 @@ bool await(pid_t pid) {
       used = cpu;
       moved = now;
     }
+    if (now - moved > hung_ns && !asleep(pid)) moved = now;
     if (now - moved > hung_ns || now - began > limit_ns) {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, &status, __WALL);

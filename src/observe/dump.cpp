@@ -24,6 +24,7 @@ struct dump {
   report_progress* progress;
 };
 constinit dump the_dump{};
+constexpr const char* left_stack = "\tthe thread has left its stack\n";
 
 void print_title(const g& gp) {
   line text;
@@ -47,7 +48,7 @@ bool print_with_names(void* arg) {
   if (current != nullptr) print_title(*current);
   d.progress->title = true;
   if (d.thread_gone) {
-    write_stderr("\tthe thread has left its stack\n");
+    write_stderr(left_stack);
   } else {
     print_frames(d.frames, after_fatal(d.frames, names), names, &d.progress->frames);
   }
@@ -62,7 +63,10 @@ bool print_with_names(void* arg) {
 
 void print_rest(const dump& d) {
   const g* current = d.others.but;
-  if (!d.progress->title && current != nullptr) print_title(*current);
+  if (!d.progress->title && current != nullptr) {
+    print_title(*current);
+    if (d.thread_gone) write_stderr(left_stack);
+  }
   print_frames_sig(d.frames, d.progress->frames);
   if (!d.progress->creator && current != nullptr) print_creator_sig(*current);
   print_goroutines_sig(d.others, *d.progress);

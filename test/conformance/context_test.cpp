@@ -1011,7 +1011,7 @@ TEST(with, a_goroutine_ends_silently_and_leaves_nothing) {
     wait_group all;
     with(c, [&] {
       for (int i = 0; i < 4; ++i) {
-        all.go([&] {
+        all.go([&, i] {
           const counts_its_end end{ended};
           chan<> ch;
           if (i % 2 == 0) yield();

@@ -1,11 +1,14 @@
 // A runtime with nothing to do does nothing, and one with a little to do wakes little (FAULTS 33, 34; RELIABILITY W10 and
 // rule 13: at rest every counter agrees with what it counts).
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -122,6 +125,59 @@ TEST(idle, fault_33_an_idle_runtime_neither_burns_cpu_nor_wakes_up) {
         blocking([&] { observer.join(); });
         EXPECT_EQ(wrong, "");
         EXPECT_TRUE(quiet) << "a thread of the idle runtime ran in each of ten windows";
+      },
+      {{1, 4}, 1});
+}
+
+// All threads of the process but the calling one, with how often each has gone to sleep so far.
+std::map<std::uint64_t, std::uint64_t> sleeps_of_others() {
+  std::map<std::uint64_t, std::uint64_t> sleeps;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    const std::uint64_t tid = std::stoull(task.path().filename().string());
+    if (tid != static_cast<std::uint64_t>(::gettid())) sleeps[tid] = times_of({tid}).sleeps;
+  }
+  return sleeps;
+}
+
+// Timers that are far away change nothing: the M that sleeps until the first of them makes no other call meanwhile, nor does any
+// other thread of the process: sysmon, and the one that serves timers in no runtime. Whoever wakes up has to go to sleep again,
+// which is counted, and so is a thread that has come or gone. (As `strace -f -c -p` over some seconds shows it: no line.)
+TEST(idle, timers_that_are_far_away_wake_nobody) {
+  if (test::built_with_tsan) GTEST_SKIP() << "ThreadSanitizer's own thread wakes up ten times a second";
+  using namespace std::chrono_literals;
+  const context outside = context::background().with_timeout(2h);
+  test::for_each_case(
+      [](const run_case& c) {
+        make_threads(c.procs);
+        semaphore over(0), never(0);
+        const context ctx = context::background().with_timeout(1h);
+        rt::sched_t& s = *rt::getg()->rt;
+        wait_group all;
+        for (int i = 1; i <= 3; ++i) all.go([&, i] { EXPECT_TRUE(never.try_acquire_for(i * 1h)); });
+        all.go([&] {
+          timer far(3h);
+          EXPECT_EQ(select(recv(far.channel()), on(ctx.done())), 1U);
+        });
+        std::string wrong;
+        bool quiet = false;
+        std::thread observer([&] {
+          std::vector<std::uint64_t> idle;
+          for (int window = 0; window < 10 && !quiet; ++window) {
+            wrong = wait_for_rest(s, idle);
+            if (!wrong.empty()) break;
+            const auto before = sleeps_of_others();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1000));
+            quiet = before == sleeps_of_others();
+          }
+          over.release();
+        });
+        over.acquire();
+        never.release(3);
+        ctx.cancel();
+        all.wait();
+        blocking([&] { observer.join(); });
+        EXPECT_EQ(wrong, "");
+        EXPECT_TRUE(quiet) << "a thread of the process ran in each of ten windows";
       },
       {{1, 4}, 1});
 }

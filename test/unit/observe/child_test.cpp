@@ -73,6 +73,25 @@ TEST(Child, SlowIsNotKilled) {
       nullptr));
 }
 
+// Nor one that does not get on because it is not let: stopped here, as by a debugger; or runnable, and no CPU for it.
+TEST(Child, StoppedIsNotKilled) {
+  auto* pid = static_cast<std::atomic<pid_t>*>(shared_page_sig());
+  ASSERT_NE(pid, nullptr);
+  std::thread goes_on([pid] {
+    while (*pid == 0) ::usleep(1000);
+    ::usleep(1'500'000);
+    ::kill(*pid, SIGCONT);
+  });
+  EXPECT_TRUE(run_in_child_sig(
+      [](void* arg) {
+        static_cast<std::atomic<pid_t>*>(arg)->store(::getpid());
+        ::kill(::getpid(), SIGSTOP);
+        return true;
+      },
+      pid));
+  goes_on.join();
+}
+
 // The program's own children are its own: no SIGCHLD, nothing for its waitpid.
 TEST(Child, IsNotSeenByTheProgram) {
   static volatile std::sig_atomic_t seen = 0;

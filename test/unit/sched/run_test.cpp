@@ -222,7 +222,12 @@ TEST(run, gives_main_the_largest_stack_that_the_limit_allows) {
 
 // ---- main_return::exit
 
+// The thread that serves timers in no runtime may be there since an earlier test, and ThreadSanitizer lets no child of a fork beside
+// other threads start any: the test is started anew.
+void a_process_of_its_own() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+
 TEST(main_return, exit_ends_the_process_at_once_with_the_value_of_main) {
+  a_process_of_its_own();
   EXPECT_EXIT(
       {
         weft::options o = with(2);
@@ -241,6 +246,7 @@ TEST(main_return, exit_ends_the_process_at_once_with_the_value_of_main) {
 }
 
 TEST(main_return, exit_of_a_main_that_returns_nothing_is_success) {
+  a_process_of_its_own();
   EXPECT_EXIT(
       {
         weft::options o = with(1);
@@ -289,6 +295,7 @@ TEST(options, decide_about_ps_and_stacks) {
 }
 
 TEST(options, more_threads_than_allowed_are_fatal) {
+  a_process_of_its_own();
   EXPECT_EXIT(
       {
         weft::options o = with(1);
