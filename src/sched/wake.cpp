@@ -359,7 +359,7 @@ static std::int64_t begin_watch(sched_t* rt, m* mp) {
 
 enum class watched_until : std::uint8_t {
   woken,     // before its time
-  its_time,  // off the idle list, with a P if one is idle
+  its_time,  // off the idle list, with a P
   replaced,  // another watches; it is idle still
 };
 
@@ -373,13 +373,14 @@ static watched_until rest_until(m* mp, std::int64_t until) {
       mutex_guard guard(rt->lock);
       if (mp->listed) {
         if (rt->watch != mp) return watched_until::replaced;
-        // Somebody else may have fired them.
+        // It has ceased to watch before it looks again: who has armed a timer since may still have trusted it. There may be none
+        // any more, or no idle P, so that each looks after its own: then it is idle as all others are.
         stand_down(rt, mp);
-        if (next_timer(rt) == no_timer) return watched_until::replaced;
         until = begin_watch(rt, mp);
-        if (until != no_timer && until > os::now()) continue;
+        if (until == no_timer) return watched_until::replaced;
+        if (until > os::now()) continue;
         midle_remove(rt, mp);
-        if (p* pp = pidleget(rt)) acquirep(mp, pp);
+        acquirep(mp, pidleget(rt));
         return watched_until::its_time;
       }
     }
@@ -418,10 +419,7 @@ bool stopm(m* mp) {
     refresh_coarse_now();  // sysmon may have slept as long as this M: waits that begin now began now
     mp->park.clear();
     mp->blocked = false;
-    if (how == watched_until::its_time) {
-      if (mp->p != nullptr) return true;
-      continue;  // no P is idle: each looks after its own timers
-    }
+    if (how == watched_until::its_time) return true;
     if (p* pp = mp->nextp) {
       mp->nextp = nullptr;
       acquirep(mp, pp);

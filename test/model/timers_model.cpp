@@ -90,6 +90,37 @@ MODEL(timers_grow_against_remove, "the array moves while others are removed") {
   h.give_back_memory();
 }
 
+// Ten in a heap of four children each. What is last takes the place of what is removed: it sinks, or, where that was below a later
+// one than itself, it rises. Meanwhile the first is popped.
+MODEL(timers_removed_from_the_middle, "whichever is removed, the others fire, in their order") {
+  heap h;
+  constexpr std::size_t n = 10;
+  entry all[n];
+  // In the heap as they stand here: 5 is a child of 1, and 9 of 2.
+  static constexpr std::int64_t times[n] = {1, 20, 2, 30, 31, 25, 26, 27, 28, 3};
+  for (std::size_t i = 0; i < n; ++i) {
+    all[i].payload = static_cast<int>(i + 1);
+    h.insert(&all[i], times[i]);
+  }
+  const std::uint32_t which = choose(2) == 0 ? 5 : 1;
+  int first = 0;
+  auto firing = [&] { first = pop(h, 1); };
+  auto t = start(firing);
+  expect(heap::remove(&all[which]), "it is there");
+  all[which].index = 99;
+  t.join();
+  expect(first == 1 && h.broken() == nullptr, "in order");
+  std::int64_t before = 0;
+  std::size_t fired = 0;
+  while (h.pop_any([&](const entry* e, std::int64_t when) {
+    expect(when >= before && when == times[e->payload - 1], "the first first");
+    before = when;
+  }))
+    ++fired;
+  expect(fired == n - 2, "nobody is lost");
+  h.give_back_memory();
+}
+
 // min_when of protocol 5b: whoever publishes a timer, and then a flag, is not told of an older first time by who sees the flag.
 MODEL(timers_first_time_is_published, "who knows of a timer does not see a later first time") {
   heap h;

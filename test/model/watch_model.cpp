@@ -143,6 +143,65 @@ MODEL(watch_is_taken_over, "one that lies down with an earlier timer does not tr
   t.expect_over();
 }
 
+// The timer that the watch sleeps for is replaced by a later one, at the moment at which its time comes: who does that sees the
+// watch, and trusts it; the watch looks again. A store and a load on either side, as for an M that has laid its P down, but
+// nothing else that either does is a barrier. Two Ms in stopm and at their P, and no more, so that it is walked to its end.
+MODEL(watch_looks_again_at_its_time, "a timer that is armed when the watch's time comes is watched", .timeouts = 1) {
+  set_times();
+  town t(2);
+  gate fired;
+  static std::int64_t due;
+  due = 0;
+  static constexpr auto fire = [](rt::g*, void* arg, std::uint64_t, std::int64_t when) {
+    expect(due == 0 && rt::os::now() >= when, "once, and not early");
+    due = when;
+    static_cast<gate*>(arg)->pass();
+  };
+  static constexpr rt::timer_ops ops{fire, [](void*, std::uint64_t) {}};
+  rt::timer first, second;
+  first.ops = second.ops = &ops;
+  first.arg = second.arg = &fired;
+  rt::m* one = t.m_with(0);
+  rt::m* two = t.m_with(1);
+  two->p->timers->insert(&first, soon);
+  rt::pidleput(t.sched(), rt::releasep(one));  // and goes to sleep
+  bool replaced = false;
+  auto busy = [&] {
+    rt::setg(&two->g0);
+    replaced = rt::disarm(&first);
+    if (replaced) rt::arm(two, &second, late);
+    fired.wait();
+    rt::setg(nullptr);
+  };
+  auto s = start(busy);
+  rt::setg(&one->g0);
+  // As find_runnable: until it has fired something.
+  for (;;) {
+    const bool its_time = rt::stopm(one);
+    expect(one->p != nullptr, "it has a P then");
+    if (its_time) {
+      rt::fire_all_due(one);
+      if (due != 0) break;
+    } else if (!one->spinning) {
+      rt::begin_spinning(rt::spin(t.sched()));
+      one->set_spinning(true);
+    }
+    {
+      const rt::mutex_guard guard(t.sched()->lock);
+      rt::pidleput(t.sched(), rt::releasep(one));
+    }
+    if (one->spinning) {
+      one->set_spinning(false);
+      rt::end_spinning(rt::spin(t.sched()));
+    }
+  }
+  rt::setg(nullptr);
+  s.join();
+  expect(due == (replaced ? late : soon), "the one that was armed");
+  rt::releasep(one);
+  rt::releasep(two);
+}
+
 MODEL(watch_hands_on, "an M that watches is given work, and another watches in its place", .sample = true,
       .timeouts = 0) {
   set_times();
