@@ -13,6 +13,8 @@
 //        takes sched.lock and looks again, when the sleeper has said until when it sleeps: it wakes it if the timer comes
 //        earlier, or some idle M to watch if none does. The same holds for a P that is laid down by somebody who does not look for himself
 //        (keep_watch after handoffp, start_world): whenever a P is idle and a timer is pending, somebody watches, or looks.
+//        The watch whose time has come ceases to watch (watch_until = 0) and is once more about to sleep: it looks behind its
+//        barrier, also to find that there is nothing to watch any more. Whoever armed a timer since may have trusted it.
 // Why    the watch is no special thread, and has no P. With all Ps busy nobody watches: each looks after its own. A goroutine
 //        that parks until a time wakes nobody when its M goes on to look for work: if that finds none it watches itself. So
 //        one goroutine that sleeps again and again on an idle runtime wakes one thread, its own.

@@ -423,7 +423,10 @@ bool stopm(m* mp) {
     if (p* pp = mp->nextp) {
       mp->nextp = nullptr;
       acquirep(mp, pp);
-      if (until != no_timer) keep_watch(rt);  // another is to watch in its place
+      // It has watched, perhaps, and calls nobody in its place. Without an idle P nobody need watch; who lays one down next looks.
+      // With one: if it was called to look around, it lies down again and watches, or finds something and wakes a successor
+      // (resetspinning), of whom the same holds. If it got work to run (handoffp): whatever waits in a queue beside an idle P has
+      // a spinner in being (sched/spinning.hpp), of whom the same holds. start_world asks for itself.
       return false;
     }
     // Woken to look at the timers, or at the end.
