@@ -418,12 +418,12 @@ MODEL(select_tries_again,
   bool fragile = true;
   int thrown = 0;
   auto t = start([&] {
-    const brittle v(7, &fragile);
+    brittle v(7, &fragile);  // a move of it is the copy that throws; of what is const, send makes a copy before it looks
     try {
-      a.send(v);
+      a.send(std::move(v));
     } catch (const brittle::broken&) {
       ++thrown;
-      a.send(v);
+      a.send(std::move(v));
     }
   });
   std::optional<brittle> v;
