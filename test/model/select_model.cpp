@@ -418,8 +418,8 @@ MODEL(select_tries_again,
   bool fragile = true;
   int thrown = 0;
   auto t = start([&] {
-    brittle v(7,
-              &fragile);  // a move of it is the copy that throws; of what is const, send makes a copy before it looks
+    // A move of it is the copy that throws; of what is const, send makes a copy before it looks.
+    brittle v(7, &fragile);
     try {
       a.send(std::move(v));
     } catch (const brittle::broken&) {
