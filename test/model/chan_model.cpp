@@ -492,8 +492,8 @@ MODEL(chan_refill_throws, "what a sender's value throws on its way into the buff
   bool fragile = true;
   int thrown = 0;
   auto t = start([&] {
-    brittle second(
-        2, &fragile);  // a move of it is the copy that throws; of what is const, send makes a copy before it waits
+    // A move of it is the copy that throws; of what is const, send makes a copy before it waits.
+    brittle second(2, &fragile);
     try {
       c.send(std::move(second));
     } catch (const brittle::broken&) {

@@ -379,6 +379,34 @@ void locked_counter() {
 WORKLOAD(mutex_1p, "a mutex that is held over a yield") { locked_counter<1>(); }
 WORKLOAD(mutex_2p, "the same over two Ps") { locked_counter<2>(); }
 
+// Who holds it comes back at once, and yields more often than the waiter that was woken for nothing is content to give way: that
+// one is passed over meanwhile (sched/park.cpp, pick_instead), and nobody is lost by it.
+template <int Ps>
+void locked_by_who_comes_back() {
+  int n = 0;  // plain: the mutex orders it
+  with_runtime(Ps, [&] {
+    w::mutex m;
+    w::wait_group wg;
+    wg.add(2);
+    for (int i = 0; i < 2; ++i) {
+      w::go([&] {
+        for (int round = 0; round < 2; ++round) {
+          m.lock();
+          const int old = n;
+          for (int k = 0; k < 4; ++k) w::yield();
+          n = old + 1;
+          m.unlock();
+        }
+        wg.done();
+      });
+    }
+    wg.wait();
+  });
+  expect(n == 4, "four increments");
+}
+WORKLOAD(mutex_passed_over_1p, "a waiter that gives way is passed over") { locked_by_who_comes_back<1>(); }
+WORKLOAD(mutex_passed_over_2p, "the same over two Ps") { locked_by_who_comes_back<2>(); }
+
 WORKLOAD(semaphore_two_2p, "two waiters, two permits from two hands") {
   with_runtime(2, [&] {
     w::semaphore s(0);

@@ -418,12 +418,13 @@ MODEL(select_tries_again,
   bool fragile = true;
   int thrown = 0;
   auto t = start([&] {
-    const brittle v(7, &fragile);
+    // A move of it is the copy that throws; of what is const, send makes a copy before it looks.
+    brittle v(7, &fragile);
     try {
-      a.send(v);
+      a.send(std::move(v));
     } catch (const brittle::broken&) {
       ++thrown;
-      a.send(v);
+      a.send(std::move(v));
     }
   });
   std::optional<brittle> v;
