@@ -211,6 +211,15 @@ struct from_token {
   from_token(const std::stop_token& of, canceler* whose) : n(whose), token(of) {}
 };
 
+// What a walk has met and may not do before it is over.
+struct aftermath {
+  canceler* stops = nullptr;
+  child* funcs = nullptr;
+  child* drops = nullptr;  // cancelers, a share of each
+
+  bool empty() const { return stops == nullptr && funcs == nullptr && drops == nullptr; }
+};
+
 // deadline: what joins a canceler and its timer, each of which may end first.
 //
 // Who    `n`: under `lock`, which comes before the lock of n's `up`. Null once n is cancelled or gone.
@@ -220,6 +229,7 @@ struct deadline {
   static void fire(g* self, void* arg, std::uint64_t, std::int64_t when);
   static void drop_timer(void* arg, std::uint64_t seq);
   static void come(deadline* d);
+  static void come_outside(deadline* d);
   static constexpr timer_ops ops{fire, drop_timer};
 
   static void drop(deadline* d) {
@@ -228,9 +238,13 @@ struct deadline {
 
   explicit deadline(canceler* of) : n(of) {}
 
+  static void go_on(void* arg);
+
   callback_timer timer{&ops, this};
   mutex lock;
   canceler* n;
+  canceler* ended = nullptr;  // what the keeper leaves to a thread apart: a share
+  aftermath later;            // and what is to be called there
   atomic<std::uint32_t> refs{2};
 };
 
@@ -372,13 +386,6 @@ constexpr context_ops apart_ops{[](context_node* n) noexcept {
                                 canceler_ops.find};
 
 // ---- cancelling
-
-// What a walk has met and may not do with a lock held.
-struct aftermath {
-  canceler* stops = nullptr;
-  child* funcs = nullptr;
-  child* drops = nullptr;  // cancelers, a share of each
-};
 
 // n's lock is held, and it is open. Whether there is more to it than the state.
 bool mark(canceler* n, int err) {
@@ -535,8 +542,8 @@ void detach(canceler* n) {
   return thrown;
 }
 
-// The caller has a share. False: it was cancelled before. Throws what a function has thrown, in the end.
-bool cancel(canceler* n, int err, std::exception_ptr cause) {
+// The caller has a share. False: it was cancelled before. `later` is for finish.
+bool cancel(canceler* n, int err, std::exception_ptr cause, aftermath& later) {
   bool ours = false;
   bool more = false;
   {
@@ -557,14 +564,20 @@ bool cancel(canceler* n, int err, std::exception_ptr cause) {
     wait_until_settled(n);
     return false;
   }
-  aftermath later;
   if (more) {
     tell(n, later);
     propagate(n, later);
   }
   detach(n);
-  if (const std::exception_ptr thrown = finish(later)) std::rethrow_exception(thrown);
   return true;
+}
+
+// All of it. Throws what a function has thrown, in the end.
+bool cancel(canceler* n, int err, std::exception_ptr cause) {
+  aftermath later;
+  const bool ours = cancel(n, err, static_cast<std::exception_ptr&&>(cause), later);
+  if (const std::exception_ptr thrown = finish(later)) std::rethrow_exception(thrown);
+  return ours;
 }
 
 void from_token::fire::operator()() const {
@@ -605,7 +618,27 @@ canceler* share_of(deadline* d) {
   return n;
 }
 
-// With the timer's share of d: in a goroutine of its own, or on a plain thread.
+// The keeper of the timers outside: it cancels, and leaves what may be the program's code to a thread apart, since others'
+// deadlines wait for it, and that code may wait for one of them.
+void deadline::come_outside(deadline* d) {
+  canceler* n = share_of(d);
+  if (n == nullptr) return drop(d);
+  cancel(n, exceeded, n->at_deadline, d->later);
+  d->ended = n;
+  // If this is not the last share, or goes alone, nothing of the program's goes with it.
+  if (d->later.empty() && n->parent == nullptr) return go_on(d);
+  call_apart(go_on, d);
+}
+
+// A function that throws ends the process, as in a goroutine: nobody could catch it.
+void deadline::go_on(void* arg) {
+  auto* d = static_cast<deadline*>(arg);
+  if (const std::exception_ptr thrown = finish(d->later)) std::rethrow_exception(thrown);
+  context_drop(d->ended);
+  drop(d);
+}
+
+// With the timer's share of d: in a goroutine of its own, or on a plain thread that takes a runtime down.
 void deadline::come(deadline* d) {
   struct last {
     deadline* d;
@@ -622,10 +655,7 @@ void deadline::come(deadline* d) {
 // On an M's scheduler stack: no place for what a cancellation does, which may be the program's code.
 void deadline::fire(g* self, void* arg, std::uint64_t seq, std::int64_t when) {
   auto* d = static_cast<deadline*>(arg);
-  if (self == nullptr) {
-    come(d);
-    return;
-  }
+  if (self == nullptr) return come_outside(d);
   struct body {
     deadline* d;
     void operator()() const { come(d); }
