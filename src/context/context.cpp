@@ -301,8 +301,8 @@ bool is_observed(canceler* n) {
 
 // Whether anything but itself can still cancel it.
 bool may_be_cancelled(const canceler* n) {
-  return is_open(n) && (n->linked || (n->up == nullptr && (n->timer != nullptr ||
-                                                           (n->from != nullptr && n->from->token.stop_possible()))));
+  return is_open(n) && (n->linked || (n->up == nullptr &&
+                                      (n->timer != nullptr || (n->from != nullptr && n->from->token.stop_possible()))));
 }
 
 enum class fate { overtaken, owned, gone };
