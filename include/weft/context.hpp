@@ -37,7 +37,8 @@ struct context_access;
 // One share is the list's that it is in, the other the handle's.
 struct after_func_node;
 struct after_func_ops {
-  void (*start)(after_func_node* n);  // in a goroutine of its own, or here, on a plain thread; and drops it
+  void (*start)(
+      after_func_node* n);  // in a goroutine of its own, or here, on a plain thread, where it may throw; drops it
   void (*destroy)(after_func_node* n) noexcept;
 };
 
@@ -141,7 +142,8 @@ void check_key(const K& key) {
 /// whoever waits inside weft::with(ctx, …), or in a goroutine that was started there, unwinds.
 ///   The first cancellation counts: err() and cause() stay as they are.
 ///   When the last handle of a context goes it is not cancelled. What can still be seen of it (its done channel, an
-///   after_func) follows its parent and its deadline all the same.
+///   after_func, its stop token) follows its parent, its deadline and the stop token that it was made from all the same.
+///   Whether anybody still has its stop token nobody can tell: one that was asked for it stays with its parent until that goes.
 ///   Any goroutine, of any runtime, and any plain thread may use one; it outlives runtimes.
 /// Source: Go's context package.
 class context {
@@ -213,6 +215,8 @@ class context {
   ///   Orders    everything before it happens before whoever sees that the context is done.
   ///   Cost      linear in the contexts below, without recursion, and without a lock while anybody else's code runs.
   ///   Functions that a std::stop_callback has for stop_token() are called by it, in the end.
+  ///   Throws    on a plain thread, what the first of the functions of after_func to throw there has thrown, in the end: all
+  ///             are called, and all is done by then. Others' exceptions are lost.
   void cancel(std::exception_ptr cause = {}) const {
     detail::context_cancel(n_, static_cast<std::exception_ptr&&>(cause));
   }
@@ -278,7 +282,8 @@ class context {
   };
 
   /// Calls f in a goroutine of its own, under no context, once ctx is cancelled; at once, if it is. On a plain thread that
-  /// cancels, f is called there, before cancel() returns.
+  /// cancels, f is called there, before cancel() returns. At a deadline that a plain thread has made, or whose runtime has
+  /// ended, f is called on a thread of its own, which ends the process if f throws, as a goroutine does.
   ///   Throws    std::bad_alloc, what f's move constructor throws.
   template <class F>
     requires std::is_invocable_v<std::decay_t<F>>
@@ -337,6 +342,8 @@ class with_scope {
 /// Calls f under ctx: context::current() is ctx, goroutines that it starts inherit it, and every cancellation point obeys it:
 /// once ctx is cancelled, a call that has to wait throws weft::cancelled. That unwinds out of here, and, if nobody catches
 /// it, silently out of the goroutine. Nests: the innermost counts, and is usually derived from the one around it.
+///   On a plain thread: goroutines that f starts (weft::run, runtime::run, go and submit) inherit ctx and obey it, but f's own
+///   waits do not: a thread that waits in recv, sleep or the like goes on waiting. Let it look at ctx.done() in a select.
 ///   Returns   what f returns.      Throws  what f throws; std::bad_alloc.
 ///   Cost      two entries of the runtime; a goroutine's first time an allocation. A wait under a context costs a barrier more
 ///             than one under none.

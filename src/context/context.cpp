@@ -18,12 +18,17 @@
 // Order  context.done   error, cause, then state (release) / err(), cause(): state (acquire)
 //        context.tree   a child: parent locked, its state looked at, then linked / cancel: state, with the lock, then the list.
 //                       So a child that comes too late sees that, and is born cancelled.
-//        context.share  the last share goes: refs, then the lock of `up` / cancel: with that lock, refs. See `take_over`.
-// Never  call what is not the runtime's with a lock held, or ready anybody.
+//        context.share  refs: see `share_word`. Who takes one off a list, or lets it go, has the lock of that list.
+// Never  call what is not the runtime's with a lock held, or before the root is settled: it may cancel the same context, and
+//        would wait for itself. What a walk lets go of may be the last share of a value, so it goes in `finish`.
+//        Lock a context's list while holding that of one below it; a deadline's lock comes before all lists.
 // Why    a parent has no share of those below it, which have one of theirs: so who drops a context frees it, without waiting for
 //        its parent. But a done channel that somebody still has, or a function that waits, must see the end all the same: then
-//        the last share goes to the list that it is in (`owned`), and its own share of the parent is given up, so that none
-//        keeps the other.
+//        the last share goes to the list that it is in, its timer, or its stop callback (`owned`), and its own share of the
+//        parent is given up, so that none keeps the other. Who takes an owned one off its list must see to `up`, which
+//        nothing keeps from then on: a walk, which has a share of it, gives one back; a timer makes it a root.
+//        Nobody hears that the last done channel of an owned one has gone: whoever leaves another to the same list looks at
+//        some of those in it (`sweep`), so that a list is at most about twice as long as what is alive in it.
 // Checked by test/model/context_model.cpp, test/conformance/context_test.cpp, test/unit/context.
 #include "weft/context.hpp"
 
@@ -82,18 +87,17 @@ struct deadline;
 struct canceler : context_node, child {
   scope s;
   child* list = nullptr;
-  canceler* up = nullptr;  // lives as long as this is linked, or has a share of its parent
+  child* swept = nullptr;  // where the next sweep of the list begins; null: in front
+  canceler* up = nullptr;  // lives as long as this is linked, or has a share of its parent; null: nobody above
   hchan* done = nullptr;   // a share; written with the lock, read without
   std::stop_source* stop = nullptr;
   from_token* from = nullptr;
-  deadline* timer = nullptr;  // a share; set with the lock, before it is not open
+  deadline* timer = nullptr;  // a share, until this is destroyed; set with the lock, before it is not open
   bool has_deadline = false;
   std::int64_t at = 0;             // with has_deadline
   std::exception_ptr at_deadline;  // the cause then
   int err = no_error;
   bool cause_above = false;  // the cause is that of `up`
-  bool owned = false;        // token: the list that it is in, or its timer, has the last share
-  bool taken_over = false;   // token: whoever lets the last share go has been overtaken, and leaves this alone
   bool theirs = false;       // of a walk: somebody else cancels it
   std::exception_ptr cause;
   std::uint64_t settling = 0;
@@ -121,6 +125,45 @@ class inside {
   g* self_;
 };
 
+// share_word: refs of a canceler, beyond the count of shares.
+//
+//   n ── the last share goes: whoever let it go will `leave` ──▶ 0 ─┬─ leave: nobody can see its end ──▶ gone, destroyed
+//                                                                   ├─ leave: somebody can ──▶ owned ── take_share ──▶ 1
+//                                                                   └─ take_share ──▶ over | 1: leave comes later
+//   over | n ── leave ─┬─ n > 0 ──▶ n    somebody else lets go of it in the end
+//                      └─ n == 0 ─▶ 0    and goes on as there
+//
+// Who    owned ─▶ 1, owned ─▶ gone: of one that is in a list with that list's lock held; else its timer or its callback, one of
+//        which it has then, and nobody.
+// Why    bits of the same word, so that a take that comes between the last share and whoever let it go needs no lock that
+//        both know: a root has none. As long as `over` is there nobody else frees it, so `leave` finds it alive.
+namespace share_word {
+constexpr std::uint64_t over = std::uint64_t{1} << 63;
+constexpr std::uint64_t owned = std::uint64_t{1} << 62;
+constexpr std::uint64_t gone = std::uint64_t{1} << 61;
+}  // namespace share_word
+
+bool is_owned(const canceler* n) { return __atomic_load_n(&n->refs, __ATOMIC_RELAXED) == share_word::owned; }
+
+bool swap_refs(canceler* n, std::uint64_t& seen, std::uint64_t to) {
+  return __atomic_compare_exchange_n(&n->refs, &seen, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+enum class taken { nothing, share, last };  // last: what its list, timer or callback had
+
+// A share of one that a list, with its lock held, has led to; or a timer or a callback, which whoever destroys it waits for.
+taken take_share(canceler* n) {
+  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_ACQUIRE);
+  for (;;) {
+    if (refs == share_word::gone) return taken::nothing;
+    if (refs == share_word::owned) {
+      if (swap_refs(n, refs, 1)) return taken::last;
+    } else if (swap_refs(n, refs, refs == 0 ? share_word::over | 1 : refs + 1)) {  // order: context.share
+      return taken::share;
+    }
+  }
+}
+
 // ---- the list of a canceler, its lock held
 
 void link(canceler* up, child* c) {
@@ -138,14 +181,19 @@ void unlink(canceler* up, child* c) {
     up->list = c->next;
   }
   if (c->next != nullptr) c->next->prev = c->prev;
+  if (up->swept == c) up->swept = c->next;
   c->linked = false;
 }
 
+// Of one that is being destroyed. A canceler in its list has no share of it any more, so it is owned; from here on its timer,
+// which may wait for this lock, finds nothing to take.
 child* take_first(canceler* up) {
   inside here;
   mutex_guard guard(up->s.lock);
   child* c = up->list;
-  if (c != nullptr) unlink(up, c);
+  if (c == nullptr) return nullptr;
+  unlink(up, c);
+  if (c->func == nullptr) __atomic_store_n(&static_cast<canceler*>(c)->refs, share_word::gone, __ATOMIC_RELEASE);
   return c;
 }
 
@@ -156,18 +204,32 @@ struct from_token {
     canceler* n;
     void operator()() const;
   };
-  std::stop_callback<fire> callback;
+  canceler* n;
+  std::stop_token token;
+  std::stop_callback<fire> callback{token, fire{n}};
+
+  from_token(const std::stop_token& of, canceler* whose) : n(whose), token(of) {}
+};
+
+// What a walk has met and may not do before it is over.
+struct aftermath {
+  canceler* stops = nullptr;
+  child* funcs = nullptr;
+  child* drops = nullptr;  // cancelers, a share of each
+
+  bool empty() const { return stops == nullptr && funcs == nullptr && drops == nullptr; }
 };
 
 // deadline: what joins a canceler and its timer, each of which may end first.
 //
 // Who    `n`: under `lock`, which comes before the lock of n's `up`. Null once n is cancelled or gone.
-// State  two shares: the canceler's, until it is told or destroyed; the timer's, until it has called or was stopped.
+// State  two shares: the canceler's, until it is destroyed; the timer's, until it has called or was stopped.
 // Why    a timer that had a share of the canceler would keep what everybody has forgotten until its time.
 struct deadline {
   static void fire(g* self, void* arg, std::uint64_t, std::int64_t when);
   static void drop_timer(void* arg, std::uint64_t seq);
   static void come(deadline* d);
+  static void come_outside(deadline* d);
   static constexpr timer_ops ops{fire, drop_timer};
 
   static void drop(deadline* d) {
@@ -176,38 +238,40 @@ struct deadline {
 
   explicit deadline(canceler* of) : n(of) {}
 
+  static void go_on(void* arg);
+
   callback_timer timer{&ops, this};
   mutex lock;
   canceler* n;
+  canceler* ended = nullptr;  // what the keeper leaves to a thread apart: a share
+  aftermath later;            // and what is to be called there
   atomic<std::uint32_t> refs{2};
 };
 
-// The canceler's side: from here on its timer does nothing to it. Inside the door, or on a plain thread.
+// The canceler's side: from here on its timer does nothing to it, and has left the list of `up` alone. Any number of times.
+// Inside the door, or on a plain thread.
 void cut(canceler* n) {
   deadline* d = n->timer;
   if (d == nullptr) return;
-  n->timer = nullptr;
   {
     mutex_guard guard(d->lock);
     d->n = nullptr;
   }
   if (d->timer.stop()) deadline::drop(d);
-  deadline::drop(d);
 }
 
-// Nobody has a share, and no list has it. All that is left in its own list is that list's alone.
-void destroy(canceler* first) {
-  {
+// Those linked by `next` are gone: nobody has a share, and no list has them. All that is left in the list of each is that
+// list's alone. What they were below is still there.
+void destroy(child* todo) {
+  for (child* c = todo; c != nullptr; c = c->next) {
     inside here;
-    cut(first);
+    cut(static_cast<canceler*>(c));
   }
-  child* todo = first;
-  todo->next = nullptr;
   while (todo != nullptr) {
     auto* n = static_cast<canceler*>(todo);
     todo = todo->next;
     delete n->from;  // waits for it, if it runs elsewhere
-    // A timer of one below may be about to take it from here; once it is cut, it has not and will not.
+    // A timer of one below may be about to look at n for it; once it is cut, it will not.
     while (child* c = take_first(n)) {
       if (c->func != nullptr) {
         v0::detail::after_func_drop(c->func);
@@ -222,46 +286,90 @@ void destroy(canceler* first) {
     }
     v0::detail::chan_drop(n->done);
     delete n->stop;
+    if (n->timer != nullptr) deadline::drop(n->timer);
     delete n;
   }
 }
 
-// Whether somebody can see what becomes of a context of which nobody has a handle.
-bool is_observed(const canceler* n) {
+// Whether somebody can see what becomes of a context of which nobody has a handle. Of stop tokens nobody can tell whether
+// there are any left.
+bool is_observed(canceler* n) {
+  mutex_guard guard(n->s.lock);
   return n->list != nullptr || n->stop != nullptr ||
          (n->done != nullptr && __atomic_load_n(&n->done->refs, __ATOMIC_ACQUIRE) > 1);
 }
 
+// Whether anything but itself can still cancel it.
+bool may_be_cancelled(const canceler* n) {
+  return is_open(n) && (n->linked || (n->up == nullptr &&
+                                      (n->timer != nullptr || (n->from != nullptr && n->from->token.stop_possible()))));
+}
+
+enum class fate { overtaken, owned, gone };
+
+// The last share of n has gone by the caller, who has the lock of the list that n is in. `parent`: the share that goes with
+// it, unless it was overtaken.
+fate leave(canceler* n, context_node*& parent) {
+  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_ACQUIRE);
+  for (;;) {
+    if (refs != 0) {  // order: context.share
+      if (swap_refs(n, refs, refs - share_word::over)) {
+        refs -= share_word::over;
+        if (refs != 0) return fate::overtaken;
+      }
+      continue;
+    }
+    const bool keep = may_be_cancelled(n) && is_observed(n);
+    parent = n->parent;
+    // Before the word: from then on it is another's.
+    if (keep) n->parent = nullptr;
+    if (swap_refs(n, refs, keep ? share_word::owned : share_word::gone)) return keep ? fate::owned : fate::gone;
+    n->parent = parent;
+  }
+}
+
+constexpr std::uint32_t swept_at_once = 4;
+
+// With the lock of up's list: some of those in it that are owned, and that nobody can see any more. By their `next`.
+child* sweep(canceler* up) {
+  child* forgotten = nullptr;
+  for (std::uint32_t i = 0; i < swept_at_once; ++i) {
+    child* c = up->swept != nullptr ? up->swept : up->list;
+    if (c == nullptr) break;
+    up->swept = c->next;
+    if (c->func != nullptr) continue;
+    auto* n = static_cast<canceler*>(c);
+    if (!is_owned(n) || is_observed(n)) continue;
+    unlink(up, c);
+    __atomic_store_n(&n->refs, share_word::gone, __ATOMIC_RELEASE);
+    c->next = forgotten;
+    forgotten = c;
+  }
+  return forgotten;
+}
+
 context_node* last_share_gone(context_node* base) noexcept {
   auto* n = static_cast<canceler*>(base);
-  if (n->up != nullptr) {
+  context_node* parent = nullptr;
+  child* forgotten = nullptr;
+  fate f{};
+  {
     inside here;
-    mutex_guard guard(n->up->s.lock);  // order: context.share
-    if (n->taken_over) {
-      n->taken_over = false;
-      return nullptr;
-    }
-    if (n->linked) {
-      if (is_observed(n)) {
-        n->owned = true;
-        context_node* parent = n->parent;
-        n->parent = nullptr;
-        return parent;
-      }
-      unlink(n->up, n);
-    }
-  } else if (n->timer != nullptr && is_observed(n)) {
-    inside here;
-    mutex_guard guard(n->timer->lock);
-    if (n->timer->n != nullptr) {
-      n->owned = true;
-      context_node* parent = n->parent;
-      n->parent = nullptr;
-      return parent;
+    if (canceler* up = n->up) {
+      mutex_guard guard(up->s.lock);
+      f = leave(n, parent);
+      if (f == fate::owned) forgotten = sweep(up);
+      if (f == fate::gone && n->linked) unlink(up, n);
+    } else {
+      f = leave(n, parent);
     }
   }
-  context_node* parent = n->parent;
-  destroy(n);
+  if (f == fate::overtaken) return nullptr;
+  if (f == fate::gone) {
+    n->next = nullptr;
+    forgotten = n;
+  }
+  destroy(forgotten);
   return parent;
 }
 
@@ -277,40 +385,13 @@ constexpr context_ops apart_ops{[](context_node* n) noexcept {
                                 },
                                 canceler_ops.find};
 
-bool try_share(canceler* n) {
-  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
-  while (refs != 0) {
-    if (__atomic_compare_exchange_n(&n->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return true;
-  }
-  return false;
-}
-
-// A share of one that the list, whose lock is held, has led to.
-void take_share(canceler* n) {
-  if (n->owned) {
-    n->owned = false;
-    n->refs = 1;
-    return;
-  }
-  if (try_share(n)) return;
-  // The last one has just gone, and whoever let it go is about to lock this list.
-  __atomic_store_n(&n->refs, 1, __ATOMIC_RELAXED);  // order: context.share
-  n->taken_over = true;
-}
-
 // ---- cancelling
-
-// What a walk has met and may not do with a lock held.
-struct aftermath {
-  canceler* stops = nullptr;
-  child* funcs = nullptr;
-};
 
 // n's lock is held, and it is open. Whether there is more to it than the state.
 bool mark(canceler* n, int err) {
   n->err = err;
-  const bool more =
-      n->done != nullptr || n->timer != nullptr || n->stop != nullptr || n->s.members != nullptr || n->list != nullptr;
+  const bool more = n->done != nullptr || n->timer != nullptr || n->stop != nullptr || n->s.members != nullptr ||
+                    n->list != nullptr || is_owned(n);
   if (more) n->settling = one_settles;
   n->s.state.store(more ? scope_state::closing : scope_state::done, release);  // order: context.done
   return more;
@@ -357,10 +438,9 @@ bool take_some(canceler* p, aftermath& later, child*& chain) {
       n->theirs = !is_open(n);
       if (!n->theirs) {
         n->cause_above = true;
-        // One that is owned is so because of something that there is more to.
         if (!mark(n, p->err)) continue;
       }
-      take_share(n);
+      if (take_share(n) == taken::last) n->parent = context_hold(p);
       c->next = chain;
       chain = c;
     }
@@ -390,6 +470,12 @@ void wait_until_settled(canceler* n) {
   v0::detail::wait_group_wait(&n->settling);
 }
 
+// It is in no list, and in nobody else's walk.
+void drop_later(canceler* n, aftermath& later) {
+  n->next = later.drops;
+  later.drops = n;
+}
+
 // Depth first. Who comes back from a child goes on with its `next`, which have been taken together, and then takes more.
 void propagate(canceler* root, aftermath& later) {
   canceler* at = root;
@@ -405,7 +491,7 @@ void propagate(canceler* root, aftermath& later) {
         }
         wait_until_settled(n);
         below = n->next;
-        context_drop(n);
+        drop_later(n, later);
         continue;
       }
       // Of `at` there may be more.
@@ -418,7 +504,7 @@ void propagate(canceler* root, aftermath& later) {
       canceler* done = at;
       at = at->up;
       below = done->next;
-      context_drop(done);
+      drop_later(done, later);
     }
   }
 }
@@ -430,22 +516,34 @@ void detach(canceler* n) {
   if (n->linked) unlink(n->up, n);
 }
 
-void finish(aftermath& later) {
+// All is done and settled. A function that throws does not keep the others from being called: the first exception is the
+// caller's to throw.
+[[nodiscard]] std::exception_ptr finish(aftermath& later) {
+  std::exception_ptr thrown;
   while (child* c = later.funcs) {
     later.funcs = c->next;
-    // Under no context: the one that has just ended would cancel it.
-    const v0::detail::with_scope background(nullptr);
-    c->func->ops->start(c->func);
+    try {
+      // Under no context: the one that has just ended would cancel it.
+      const v0::detail::with_scope background(nullptr);
+      c->func->ops->start(c->func);
+    } catch (...) {
+      if (thrown == nullptr) thrown = std::current_exception();
+    }
   }
   while (canceler* n = later.stops) {
     later.stops = n->stop_next;
     n->stop->request_stop();
     context_drop(n);
   }
+  while (child* c = later.drops) {
+    later.drops = c->next;
+    context_drop(static_cast<canceler*>(c));
+  }
+  return thrown;
 }
 
-// The caller has a share. False: it was cancelled before.
-bool cancel(canceler* n, int err, std::exception_ptr cause) {
+// The caller has a share. False: it was cancelled before. `later` is for finish.
+bool cancel(canceler* n, int err, std::exception_ptr cause, aftermath& later) {
   bool ours = false;
   bool more = false;
   {
@@ -466,19 +564,25 @@ bool cancel(canceler* n, int err, std::exception_ptr cause) {
     wait_until_settled(n);
     return false;
   }
-  aftermath later;
   if (more) {
     tell(n, later);
     propagate(n, later);
   }
   detach(n);
-  finish(later);
   return true;
+}
+
+// All of it. Throws what a function has thrown, in the end.
+bool cancel(canceler* n, int err, std::exception_ptr cause) {
+  aftermath later;
+  const bool ours = cancel(n, err, static_cast<std::exception_ptr&&>(cause), later);
+  if (const std::exception_ptr thrown = finish(later)) std::rethrow_exception(thrown);
+  return ours;
 }
 
 void from_token::fire::operator()() const {
   // The share must be had: what calls this may not be the one that keeps n.
-  if (!try_share(n)) return;  // it is being destroyed, and waits for us
+  if (take_share(n) == taken::nothing) return;  // it is being destroyed, and waits for us
   cancel(n, canceled, {});
   // If this is the last share, the callback is destroyed from within, which the standard allows on the thread that it was
   // called on; so a goroutine, which may be on another by now, leaves it to one that will wait for it.
@@ -496,41 +600,62 @@ void from_token::fire::operator()() const {
   } while (!__atomic_compare_exchange_n(&n->refs, &refs, refs - 1, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 }
 
-// Nobody but the list, or the timer itself, may have n any more; then the share is that one's. Null: n is being destroyed.
+// Null: n is being destroyed, or was cancelled. n is alive as long as d->lock is held, and so is its `up`: who destroys n must
+// cut it first; who has taken it off the list of `up` has a share of that, or destroys it, and cuts n before that ends.
 canceler* share_of(deadline* d) {
   mutex_guard guard(d->lock);
   canceler* n = std::exchange(d->n, nullptr);
   if (n == nullptr) return nullptr;
-  if (n->up == nullptr) {
-    if (!n->owned) return try_share(n) ? n : nullptr;
-    n->owned = false;
-    n->refs = 1;
-    return n;
+  canceler* up = n->up;
+  if (up == nullptr) return take_share(n) == taken::nothing ? nullptr : n;
+  mutex_guard list(up->s.lock);
+  const taken t = take_share(n);
+  if (t == taken::nothing) return nullptr;
+  if (t == taken::last) {
+    unlink(up, n);
+    n->up = nullptr;
   }
-  mutex_guard list(n->up->s.lock);
-  if (!n->owned) return try_share(n) ? n : nullptr;
-  unlink(n->up, n);
-  n->owned = false;
-  n->refs = 1;
   return n;
 }
 
-// With the timer's share of d: in a goroutine of its own, or on a plain thread.
-void deadline::come(deadline* d) {
-  if (canceler* n = share_of(d)) {
-    cancel(n, exceeded, n->at_deadline);
-    context_drop(n);
-  }
+// The keeper of the timers outside: it cancels, and leaves what may be the program's code to a thread apart, since others'
+// deadlines wait for it, and that code may wait for one of them.
+void deadline::come_outside(deadline* d) {
+  canceler* n = share_of(d);
+  if (n == nullptr) return drop(d);
+  cancel(n, exceeded, n->at_deadline, d->later);
+  d->ended = n;
+  // If this is not the last share, or goes alone, nothing of the program's goes with it.
+  if (d->later.empty() && n->parent == nullptr) return go_on(d);
+  call_apart(go_on, d);
+}
+
+// A function that throws ends the process, as in a goroutine: nobody could catch it.
+void deadline::go_on(void* arg) {
+  auto* d = static_cast<deadline*>(arg);
+  if (const std::exception_ptr thrown = finish(d->later)) std::rethrow_exception(thrown);
+  context_drop(d->ended);
   drop(d);
+}
+
+// With the timer's share of d: in a goroutine of its own, or on a plain thread that takes a runtime down.
+void deadline::come(deadline* d) {
+  struct last {
+    deadline* d;
+    canceler* n;
+    ~last() {
+      context_drop(n);
+      drop(d);
+    }
+  };
+  const last shares{d, share_of(d)};
+  if (shares.n != nullptr) cancel(shares.n, exceeded, shares.n->at_deadline);
 }
 
 // On an M's scheduler stack: no place for what a cancellation does, which may be the program's code.
 void deadline::fire(g* self, void* arg, std::uint64_t seq, std::int64_t when) {
   auto* d = static_cast<deadline*>(arg);
-  if (self == nullptr) {
-    come(d);
-    return;
-  }
+  if (self == nullptr) return come_outside(d);
   struct body {
     deadline* d;
     void operator()() const { come(d); }
@@ -715,7 +840,7 @@ context_node* context_from(const std::stop_token& token) {
   rt::adopt(n, nullptr);
   if (!token.stop_possible()) return n;
   try {
-    n->from = new rt::from_token{std::stop_callback<rt::from_token::fire>(token, rt::from_token::fire{n})};
+    n->from = new rt::from_token(token, n);
   } catch (...) {
     context_drop(n);
     throw;

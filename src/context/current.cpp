@@ -1,7 +1,4 @@
 // What the calling goroutine, or thread, carries with it: its context here, its locals in local.cpp.
-//
-// A plain thread has its record in thread-local storage, the only one beside getg's. Code that finds no goroutine here cannot
-// be moved to another thread, so what the compiler keeps of its address across a call stays true.
 #include "arch/getg.hpp"
 #include "context/canceler.hpp"
 #include "context/carried.hpp"
@@ -10,29 +7,16 @@
 #include "weft/context.hpp"
 
 namespace weft::rt {
-namespace {
-
-struct thread_record {
-  g_extras extras;
-  ~thread_record() { finish_extras(&extras); }
-};
-
-[[gnu::noinline]] g_extras* of_thread() {
-  static thread_local thread_record mine;
-  return &mine.extras;
-}
-
-}  // namespace
 
 g_extras* carried() noexcept {
   const g* self = getg();
-  if (self == nullptr) return of_thread();
+  if (self == nullptr) return extras_of_thread();
   return (self->flags & g_has_extras) != 0 ? self->extras : nullptr;
 }
 
 g_extras* carry() {
   g* self = getg();
-  return self == nullptr ? of_thread() : own_extras(self);
+  return self == nullptr ? extras_of_thread() : own_extras(self);
 }
 
 }  // namespace weft::rt

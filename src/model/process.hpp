@@ -14,6 +14,7 @@
 #include "model/m.hpp"
 #include "model/sematable.hpp"
 #include "model/timer.hpp"
+#include "os/sys.hpp"
 
 namespace weft::rt {
 
@@ -54,6 +55,9 @@ struct process {
   doorbell outside_bell;
   mutex outside_lock;
   atomic<bool> outside_served{false};
+  atomic<std::uint32_t> outside_busy{0};     // timers that it has taken out, and that have not been dealt with
+  atomic<std::uint32_t> outside_threads{0};  // threads apart that it has started
+  os::thread outside_left;                   // the one that ended last, whom the next joins; with outside_lock
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};

@@ -244,7 +244,10 @@ class runtime {
   }
 
   // Newproc(main): refuses cleanly, before any thread exists, when there is no stack for it.
+  // Main is the caller's goroutine, so it inherits the context of the thread. (That of an exploration does not: each run is
+  // to be like the others.)
   void start_main(const main_entry& body) {
+    inherited_ = extras_for(nullptr, {});
     stack* st = large_main_stack();
     if (st == nullptr) {
       start(body, main_stack_class());
@@ -282,6 +285,7 @@ class runtime {
         free_unused_stack(st);
       }
     }
+    if (inherited_ != nullptr) give_extras(gp, std::exchange(inherited_, nullptr));
     // Main's start wakes nobody (Go: mainStarted): the M would find nothing, and come before sysmon, which is to be the
     // first thread of all.
     const new_work tell = std::exchange(rt_.tell, new_work::nobody);
@@ -335,6 +339,7 @@ class runtime {
   }
 
   ~runtime() {
+    discard(inherited_);
     while (m* mp = rt_.freem) {
       rt_.freem = mp->schedlink;
       os::thread_join(mp->thread);
@@ -419,6 +424,7 @@ class runtime {
 
   sched_t rt_;
   m* m0_ = nullptr;
+  g_extras* inherited_ = nullptr;  // main's, until that is born
   mutex closing_;
   bool closed_ = false;
 

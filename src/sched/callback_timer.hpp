@@ -28,6 +28,9 @@ namespace weft::rt {
 
 // For a caller in no runtime; returns errno: no thread could be started to serve it, and it is not armed.
 [[nodiscard]] int arm_outside(timer* t, std::int64_t when);
+// For a `fire` with no `self`: fn(arg) on a thread of its own, as it is, or may call, the program's code, which may block. If
+// no thread can be had it is called here, and the timers of all in no runtime wait for it.
+void call_apart(void (*fn)(void*), void* arg);
 
 class callback_timer {
  public:

@@ -25,6 +25,7 @@ struct picture {
   bool wanted = false;            // some runtime is to report it
   std::uint64_t goroutines = 0;
   std::uint32_t threads = 0;  // of all runtimes
+  bool busy = false;          // a timer of those in none has come, and may wake anybody
 };
 
 picture look() {
@@ -32,6 +33,8 @@ picture look() {
   if (the_process.outside_served.load(acquire)) {
     ++seen.threads;
     seen.timer = the_process.outside_timers.min_when();
+    seen.busy = the_process.outside_busy.load(seq_cst) != 0;  // order: outside.busy
+    seen.threads += the_process.outside_threads.load(seq_cst);
   }
   mutex_guard list(the_process.runtimes_lock);
   for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.lock();
@@ -55,9 +58,10 @@ outlook look_for_deadlock(std::int64_t* timer) {
   *timer = first.timer;
   if (first.timer != no_timer) return outlook::sleeps;
   const int threads = os::process_threads();
+  if (first.busy) return outlook::outside;
   if (!first.wanted || threads < 0 || static_cast<std::uint32_t>(threads) != first.threads) return outlook::outside;
   const picture second = look();
-  return second.at_rest && second.timer == no_timer && second.wanted ? outlook::never : outlook::runs;
+  return second.at_rest && second.timer == no_timer && !second.busy && second.wanted ? outlook::never : outlook::runs;
 }
 
 void report_deadlock() {

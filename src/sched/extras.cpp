@@ -32,6 +32,11 @@ char* copy_name(v0::detail::text name) {
   return copy;
 }
 
+struct thread_record {
+  g_extras extras;
+  ~thread_record() { finish_extras(&extras); }
+};
+
 void destroy_locals(g_extras* x) {
   // One that is destroyed may make others.
   while (local_table* t = x->locals) {
@@ -64,9 +69,15 @@ void destroy_locals(g_extras* x) {
 
 }  // namespace
 
+[[gnu::noinline]] g_extras* extras_of_thread() {
+  static thread_local thread_record mine;
+  return &mine.extras;
+}
+
 g_extras* extras_for(const g* creator, v0::detail::text name) {
-  v0::detail::context_node* inherited =
-      creator != nullptr && (creator->flags & g_has_extras) != 0 ? creator->extras->current : nullptr;
+  // The shared record has no context.
+  const g_extras* from = creator != nullptr ? creator->extras : extras_of_thread();
+  v0::detail::context_node* inherited = from->current;
   if (name.size == 0 && inherited == nullptr) return nullptr;
   g_extras* x = make();
   if (name.size != 0) {
@@ -78,7 +89,7 @@ g_extras* extras_for(const g* creator, v0::detail::text name) {
   }
   if (inherited != nullptr) {
     x->current = v0::detail::context_hold(inherited);
-    x->obeys = creator->extras->obeys;
+    x->obeys = from->obeys;
   }
   return x;
 }

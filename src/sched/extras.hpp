@@ -9,7 +9,11 @@
 
 namespace weft::rt {
 
-// What a goroutine inherits from its creator, and its name; null if that is nothing. Outside the door. Throws std::bad_alloc.
+// What a plain thread carries. It is in thread-local storage, the only such variable beside getg's: code that finds no
+// goroutine cannot be moved to another thread, so what the compiler keeps of its address across a call stays true.
+g_extras* extras_of_thread();
+// What a goroutine inherits from its creator, null for a plain thread that calls, and its name; null if that is nothing.
+// Outside the door. Throws std::bad_alloc.
 g_extras* extras_for(const g* creator, v0::detail::text name);
 // One that no goroutine has got.
 void discard(g_extras* x);

@@ -3,15 +3,41 @@
 //
 // Who    any plain thread arms and disarms; the keeper alone fires, with no g.
 // Order  bell.ring (lock/doorbell.hpp)   arm: the heap's first time, then the ring / the keeper: the count, then the heap
-// Why    for the life of the process: to end it when it has nothing to do would take a protocol, to save one thread that
+//        outside.busy                    the keeper: busy, then the heap / the look for a deadlock: the heap, then busy. So what
+//        has left the heap is seen as busy, until whoever was called for it has returned.
+// Why    a thread apart for each call of the program's code: one that waits must not keep the keeper, and may wait for another.
+//        They are seldom, and as many as wait at a time, so they end with their call.
+//        The keeper is there for the life of the process: to end it when it has nothing to do would take a protocol, to save one thread that
 //        sleeps. The look for a deadlock counts it.
 // Checked by test/unit/sched/callback_timer_test.cpp.
+#include <new>
+#include <utility>
+
 #include "model/process.hpp"
 #include "os/sys.hpp"
 #include "sched/callback_timer.hpp"
 
 namespace weft::rt {
 namespace {
+
+struct apart {
+  void (*fn)(void*);
+  void* arg;
+};
+
+void call(void* arg) {
+  const apart c = *static_cast<apart*>(arg);
+  delete static_cast<apart*>(arg);
+  c.fn(c.arg);
+  os::thread left;
+  {
+    mutex_guard guard(the_process.outside_lock);
+    left = std::exchange(the_process.outside_left, os::this_thread());
+  }
+  if (left.handle != 0) os::thread_join(left);
+  the_process.outside_threads.fetch_sub(1, seq_cst);
+  the_process.outside_busy.fetch_sub(1, seq_cst);  // order: outside.busy
+}
 
 void keep_time(void*) {
   p_timers& heap = the_process.outside_timers;
@@ -27,7 +53,9 @@ void keep_time(void*) {
     const auto copy = [&](const timer* t, std::int64_t when) {
       due = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
     };
+    the_process.outside_busy.fetch_add(1, seq_cst);  // order: outside.busy
     if (heap.pop_due(now, 1, copy) != 0) due.ops->fire(nullptr, due.arg, due.seq, due.when);
+    the_process.outside_busy.fetch_sub(1, seq_cst);  // order: outside.busy
   }
 }
 
@@ -41,6 +69,19 @@ int serve() {
 }
 
 }  // namespace
+
+void call_apart(void (*fn)(void*), void* arg) {
+  auto* c = new (std::nothrow) apart{fn, arg};
+  if (c == nullptr) return fn(arg);
+  the_process.outside_busy.fetch_add(1, seq_cst);
+  the_process.outside_threads.fetch_add(1, seq_cst);
+  os::thread started;
+  if (os::thread_start(&started, call, c) == 0) return;
+  the_process.outside_threads.fetch_sub(1, seq_cst);
+  the_process.outside_busy.fetch_sub(1, seq_cst);
+  delete c;
+  fn(arg);
+}
 
 int arm_outside(timer* t, std::int64_t when) {
   if (!the_process.outside_served.load(acquire)) {

@@ -1,0 +1,154 @@
+// How contexts go that nobody has a handle of: what can still be seen of them ends with their parent, or their stop token, and
+// what nobody sees is not kept.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "support/runtime_fixture.hpp"
+#include "weft/weft.hpp"
+
+namespace {
+
+using namespace weft;
+
+// Each on goroutines of several Ps, and on a plain thread.
+void everywhere(const std::function<void()>& body) {
+  body();
+  test::for_each_case([&](const test::run_case&) { body(); });
+}
+
+// A walk takes both off their lists; each is kept by what it is below until it has gone itself.
+TEST(letting_go, two_that_are_owned_one_below_the_other_are_cancelled) {
+  everywhere([] {
+    context top = context::background().with_cancel();
+    const std::stop_token token = top.with_cancel().with_cancel().stop_token();
+    const recv_chan<> done = top.with_cancel().with_cancel().done();
+    top.cancel();
+    top = context();
+    EXPECT_TRUE(token.stop_requested());
+    EXPECT_FALSE(done.recv());
+  });
+}
+
+TEST(letting_go, of_a_stop_token_it_still_follows_it) {
+  everywhere([] {
+    std::stop_source source;
+    wait_group called;
+    called.add(1);
+    context::after_func(context::from(source.get_token()), [&] { called.done(); });
+    const recv_chan<> done = context::from(source.get_token()).done();
+    const recv_chan<> below = context::from(source.get_token()).with_cancel().done();
+    const std::stop_token token = context::from(source.get_token()).stop_token();
+    source.request_stop();
+    called.wait();
+    EXPECT_FALSE(done.recv());
+    EXPECT_FALSE(below.recv());
+    EXPECT_TRUE(token.stop_requested());
+  });
+}
+
+// Nothing can stop it any more, so nobody is to wait for that.
+TEST(letting_go, of_a_stop_token_without_a_source_it_is_freed) {
+  everywhere([] {
+    const auto kept = std::make_shared<int>(0);
+    {
+      std::optional<std::stop_source> source(std::in_place);
+      const context c = context::from(source->get_token());
+      source.reset();
+      context::after_func(c, [kept] { ADD_FAILURE(); });
+    }
+    EXPECT_EQ(kept.use_count(), 1);
+  });
+}
+
+// What a context is kept by shows in what it keeps: here a function of one below it.
+TEST(letting_go, a_parent_keeps_few_of_those_whose_channels_have_gone) {
+  everywhere([] {
+    const context parent = context::background().with_cancel();
+    const auto kept = std::make_shared<int>(0);
+    for (int i = 0; i < 1000; ++i) {
+      const context c = parent.with_cancel();
+      auto r = std::make_unique<context::registration>(context::after_func(c, [kept] {}));
+      const recv_chan<> done = c.with_cancel().done();
+      r->stop();
+    }
+    for (int i = 0; i < 1000; ++i) {
+      const recv_chan<> done = parent.with_cancel().done();
+      EXPECT_EQ(done.try_recv(), chan_status::would_block);
+    }
+    EXPECT_EQ(kept.use_count(), 1);
+  });
+}
+
+// The value of one that a walk lets go of is the program's: it may cancel the same context.
+struct cancels_when_it_dies {
+  context c;
+  explicit cancels_when_it_dies(context of) : c(std::move(of)) {}
+  ~cancels_when_it_dies() { c.cancel(); }
+};
+
+TEST(letting_go, a_value_that_dies_in_a_cancellation_may_cancel_again) {
+  everywhere([] {
+    const context root = context::background().with_cancel();
+    recv_chan<> done;
+    {
+      // It gives up its value as soon as it is owned; its child has it, and that is owned by it.
+      const context c = root.with_cancel();
+      const context below = c.with_value("k", std::make_shared<cancels_when_it_dies>(root)).with_cancel();
+      done = below.done();
+      context::after_func(c, [below] {});
+    }
+    root.cancel();
+    EXPECT_FALSE(done.recv());
+  });
+}
+
+TEST(letting_go, a_function_that_throws_keeps_no_other_from_being_called) {
+  const context c = context::background().with_cancel();
+  const std::stop_token token = c.stop_token();
+  int called = 0;
+  const auto last = context::after_func(c, [&] { ++called; });
+  const auto second = context::after_func(c, [&] {
+    ++called;
+    throw 2;
+  });
+  const auto first = context::after_func(c, [&] {
+    ++called;
+    throw 1;
+  });
+  int caught = 0;
+  try {
+    c.cancel();
+  } catch (int n) {
+    caught = n;
+  }
+  EXPECT_NE(caught, 0);
+  EXPECT_EQ(called, 3);
+  EXPECT_TRUE(token.stop_requested());
+}
+
+TEST(with, goroutines_that_a_plain_thread_starts_inherit_its_context) {
+  const context c = context::background().with_value("k", 1);
+  runtime rt{options{}};
+  const auto here = [&] { return context::current() == c; };
+  with(c, [&] {
+    EXPECT_TRUE(here());
+    EXPECT_TRUE(rt.submit(here).get());
+    EXPECT_TRUE(rt.run(here));
+    EXPECT_TRUE(weft::run(here));
+  });
+  EXPECT_FALSE(rt.submit(here).get());
+  EXPECT_FALSE(weft::run(here));
+  const context ended = context::background().with_cancel();
+  ended.cancel();
+  with(ended, [&] {
+    EXPECT_THROW(weft::run([] { chan<>().recv(); }), cancelled);
+    EXPECT_THROW(rt.submit([] { chan<>().recv(); }).get(), future_cancelled);
+  });
+}
+
+}  // namespace
