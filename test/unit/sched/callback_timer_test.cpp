@@ -75,6 +75,20 @@ TEST(callback_timer, is_called_once_at_its_time_on_a_schedulers_stack) {
   }
 }
 
+// A tick has found it due, and then somebody else has it: the M is to look once, and not at each switch from then on.
+TEST(callback_timer, that_was_found_due_and_is_gone_keeps_nobody_off_the_short_paths) {
+  with_procs(1, [] {
+    object o;
+    weft::go([] { weft::yield(); });
+    o.start(in(std::chrono::nanoseconds(0)));
+    weft::rt::timers_at_tick(my_p());
+    EXPECT_TRUE(weft::rt::timers_want(my_m()));
+    EXPECT_TRUE(o.stop());
+    weft::yield();
+    EXPECT_FALSE(weft::rt::timers_want(my_m()));
+  });
+}
+
 TEST(callback_timer, that_was_stopped_is_not_called) {
   with_procs(2, [] {
     object o;
