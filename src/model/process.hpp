@@ -54,6 +54,7 @@ struct process {
   doorbell outside_bell;
   mutex outside_lock;
   atomic<bool> outside_served{false};
+  atomic<std::uint32_t> outside_fired{0};  // odd: one is about to be popped, or being called
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};

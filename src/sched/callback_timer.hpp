@@ -28,6 +28,8 @@ namespace weft::rt {
 
 // For a caller in no runtime; returns errno: no thread could be started to serve it, and it is not armed.
 [[nodiscard]] int arm_outside(timer* t, std::int64_t when);
+// By the thread that serves them: the first of them, if it is due.
+void fire_outside(std::int64_t now);
 
 class callback_timer {
  public:

@@ -29,6 +29,7 @@ struct picture {
 
 picture look() {
   picture seen;
+  const std::uint32_t fired = the_process.outside_fired.load(acquire);  // order: outside.fired
   if (the_process.outside_served.load(acquire)) {
     ++seen.threads;
     seen.timer = the_process.outside_timers.min_when();
@@ -44,6 +45,8 @@ picture look() {
     seen.threads += rt->nm + (rt->has_sysmon ? 1 : 0);
   }
   for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.unlock();
+  store_load_barrier();  // order: outside.fired
+  seen.at_rest = seen.at_rest && fired % 2 == 0 && the_process.outside_fired.load(relaxed) == fired;
   return seen;
 }
 

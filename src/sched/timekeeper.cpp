@@ -3,9 +3,13 @@
 //
 // Who    any plain thread arms and disarms; the keeper alone fires, with no g.
 // Order  bell.ring (lock/doorbell.hpp)   arm: the heap's first time, then the ring / the keeper: the count, then the heap
+//        outside.fired  the keeper: outside_fired odd; barrier; the pop; the call; outside_fired even (release)
+//                       the look for a deadlock: outside_fired (acquire); the heap's first time; barrier; outside_fired
+//        What was popped and has not readied anybody yet is in no heap, and its thread is not at rest: who finds the heap
+//        without it finds the number odd, or another; or the same, even, and then all that the call did is to be seen.
 // Why    for the life of the process: to end it when it has nothing to do would take a protocol, to save one thread that
 //        sleeps. The look for a deadlock counts it.
-// Checked by test/unit/sched/callback_timer_test.cpp.
+// Checked by test/unit/sched/callback_timer_test.cpp; test/model/deadlock_model.cpp (deadlock_beside_the_timekeeper).
 #include "model/process.hpp"
 #include "os/sys.hpp"
 #include "sched/callback_timer.hpp"
@@ -23,11 +27,7 @@ void keep_time(void*) {
       the_process.outside_bell.wait(seen, first == no_timer ? -1 : first - now);
       continue;
     }
-    due_timer due{};
-    const auto copy = [&](const timer* t, std::int64_t when) {
-      due = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
-    };
-    if (heap.pop_due(now, 1, copy) != 0) due.ops->fire(nullptr, due.arg, due.seq, due.when);
+    fire_outside(now);
   }
 }
 
@@ -41,6 +41,18 @@ int serve() {
 }
 
 }  // namespace
+
+void fire_outside(std::int64_t now) {
+  due_timer due{};
+  const auto copy = [&](const timer* t, std::int64_t when) {
+    due = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
+  };
+  const std::uint32_t fired = the_process.outside_fired.load(relaxed);
+  the_process.outside_fired.store(fired + 1, relaxed);
+  store_load_barrier();  // order: outside.fired
+  if (the_process.outside_timers.pop_due(now, 1, copy) != 0) due.ops->fire(nullptr, due.arg, due.seq, due.when);
+  the_process.outside_fired.store(fired + 2, release);  // order: outside.fired
+}
 
 int arm_outside(timer* t, std::int64_t when) {
   if (!the_process.outside_served.load(acquire)) {
