@@ -4,6 +4,8 @@
 
 #include "model/channels.hpp"
 #include "weft/error.hpp"
+#include "weft/semaphore.hpp"
+#include "weft/timer.hpp"
 
 namespace {
 
