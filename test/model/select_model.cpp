@@ -182,7 +182,8 @@ MODEL(select_by_the_buffer_against_close,
 }
 
 // Beside a time the permits are counted with no look at a drawn case: what is counted may be gone when it is looked for.
-MODEL(select_permit_that_comes_and_goes, "a permit beside a time that has not come: the permit, or nothing", .preemptions = 3) {
+MODEL(select_permit_that_comes_and_goes, "a permit beside a time that has not come: the permit, or nothing",
+      .preemptions = 3) {
   weft::semaphore s(1);
   auto t = start([&] {
     if (s.try_acquire()) s.release();

@@ -49,7 +49,8 @@ TEST(duration, of_whole_numbers_is_what_it_was) {
     ASSERT_EQ(duration(std::chrono::nanoseconds(1'700'000'000'000'000'000 + i * 7919)).count(),
               1'700'000'000'000'000'000 + i * 7919);
     ASSERT_EQ(std::chrono::nanoseconds(duration::nanoseconds(i * 7919)).count(), i * 7919);
-    ASSERT_EQ(weft::v0::detail::to_ns(std::chrono::duration<double, std::milli>(static_cast<double>(i))), i * 1'000'000);
+    ASSERT_EQ(weft::v0::detail::to_ns(std::chrono::duration<double, std::milli>(static_cast<double>(i))),
+              i * 1'000'000);
   }
   EXPECT_EQ(duration(std::chrono::duration<double>(0.1)).count(), 100'000'000);
   EXPECT_EQ(duration(std::chrono::duration<float>(0.1F)).count(), 100'000'000);
