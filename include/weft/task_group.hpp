@@ -95,19 +95,31 @@ class task_group {
   class membership {
    public:
     explicit membership(task_group* of) : of_(of) {
-      of->all_.add(1);
       __atomic_fetch_add(&of->running_, 1, __ATOMIC_RELAXED);
+      struct undo {
+        task_group* of;
+        ~undo() {
+          if (of != nullptr) give_back(of);
+        }
+      } on_throw{of};
+      of->all_.add(1);
+      on_throw.of = nullptr;
     }
     membership(membership&& other) noexcept : of_(other.of_) { other.of_ = nullptr; }
     ~membership() {
       if (of_ == nullptr) return;
-      __atomic_fetch_sub(&of_->running_, 1, __ATOMIC_RELEASE);
-      if (of_->limited_) of_->slots_.release();
+      give_back(of_);
       of_->all_.done();  // the group may be gone now
     }
     task_group* of() const { return of_; }
 
    private:
+    // In this order: limit() makes new slots when none is running, and no slot of before must come back into those.
+    static void give_back(task_group* of) {
+      if (of->limited_) of->slots_.release();
+      __atomic_fetch_sub(&of->running_, 1, __ATOMIC_RELEASE);
+    }
+
     task_group* of_;
   };
   template <class D>

@@ -14,10 +14,7 @@ WEFT_EXPORT void sleep_ns(std::int64_t ns);
 // Rounded up: never shorter than asked for. Longer than the clock can count is for ever, nearly (292 years).
 template <class Rep, class Period>
 constexpr std::int64_t to_ns(const std::chrono::duration<Rep, Period>& d) {
-  constexpr std::chrono::duration<long double> most(9.2e9L);
-  if (std::chrono::duration<long double>(d) >= most) return INT64_MAX;
-  if (std::chrono::duration<long double>(d) <= -most) return INT64_MIN;
-  return static_cast<std::int64_t>(std::chrono::ceil<std::chrono::nanoseconds>(d).count());
+  return duration(d).count();
 }
 }  // namespace detail
 
@@ -52,9 +49,7 @@ void sleep_for(const std::chrono::duration<Rep, Period>& d) {
 /// Sleeps for what is left until then, by that clock at the call.
 template <class Clock, class Duration>
 void sleep_until(const std::chrono::time_point<Clock, Duration>& t) {
-  // In long double, which holds each of both exactly: the difference of two time points may be more than their type holds.
-  using wide = std::chrono::duration<long double>;
-  detail::sleep_ns(detail::to_ns(wide(t.time_since_epoch()) - wide(Clock::now().time_since_epoch())));
+  detail::sleep_ns(detail::ns_until(t));
 }
 
 }  // namespace this_goroutine

@@ -285,8 +285,10 @@ class selecting {
       for (std::size_t i = 0; i < n_; ++i) ready_cases += is_ready(at(i)) ? 1 : 0;
       if (ready_cases == 0) return false;
       std::uint32_t skip = ready_cases == 1 ? 0 : me.choose(site::select_case, ready_cases);
+      // A permit that was free when they were counted may be gone by now: that word is not under any of our locks.
       std::size_t i = 0;
-      while (!is_ready(at(i)) || skip-- != 0) ++i;
+      while (i < n_ && (!is_ready(at(i)) || skip-- != 0)) ++i;
+      if (i == n_) continue;
       if (at(i).c == nullptr && is_time(at(i))) {
         chosen_ = {i, true};
         unlock_all(this);

@@ -4,14 +4,16 @@
 //          ready       the result is there; for ever, and then nothing else is in the word
 //          more        others wait in the semaphore table, by the address of the word; set under the bucket's lock
 //          has_channel `done` is to be closed
-// Who    whoever waits comes into the word from its commit, when it has left its stack; one that finds it taken, or waits under
-//        a context, goes to the table. The goroutine whose result it is takes all of it out at once.
+// Who    whoever waits comes into the word from its commit, when it has left its stack; one that finds it taken, waits with
+//        a limit, or under a context, goes to the table. The goroutine whose result it is takes all of it out at once.
 // Order  future.ready   the result, then ready (exchange, acq_rel) / wait: ready (acquire); for a waiter: status.park
 //        future.done    the channel, then has_channel (CAS, release) / ready (exchange, acquire), then the channel.
 //                       So who makes the channel either closes it, having found the result, or has it closed.
 // Why    a future has one who waits, nearly always; in the word that costs two locked instructions, in the table six.
 //        Shares are held across: by the goroutine until it has readied the last, by a waiter as long as it waits. So unlike a
 //        latch's the word may be looked at after it is ready.
+//        A limit is armed before its waiter is known (caller::arm_and), and may be over at once, on another thread: in the
+//        table that finds the bucket locked, and waits; in the word it would find nobody, and the wait had no limit any more.
 // Never  ready a waiter from its own commit if it is watched (sched/park.hpp): its status is locked there.
 // Checked by test/model/future_model.cpp, test/conformance/future_test.cpp.
 #include "weft/future.hpp"
@@ -62,18 +64,12 @@ void come_into_word(void* p) {
   ready(getg(), w->gp);
 }
 
-// Timed: apart, since a wait with a deadline needs a larger frame.
-template <bool Timed>
-[[gnu::always_inline]] inline wait_result wait_in_word(caller& me, word64 word, std::int64_t deadline) {
+[[gnu::always_inline]] inline wait_result wait_in_word(caller& me, word64 word) {
   waiter w;
   w.gp = me.waiter();
   w.addr = word.addr();
   w.kind = wait_kind::in_word;
-  if constexpr (Timed) {
-    me.wait_until<come_into_word>(w, &w, wait_reason::future_wait, true, deadline);
-  } else {
-    me.wait<come_into_word>(w, &w, wait_reason::future_wait, true);
-  }
+  me.wait<come_into_word>(w, &w, wait_reason::future_wait, true);
   return w.result;
 }
 
@@ -96,15 +92,15 @@ template <bool Timed>
   return sg.result;
 }
 
-// The result was not there a moment ago.
-template <bool Timed>
+// The result was not there a moment ago. Limited: apart, so that the others have no limit to look at.
+template <bool Limited>
 [[gnu::noinline]] wait_result wait(word64 word, std::int64_t deadline) {
   caller me;
   for (;;) {
     if (me.cancelled()) return is_ready(word) ? wait_result::handed : wait_result::cancelled;
-    if (waiter_in(word.load()) != nullptr || me.watched()) [[unlikely]]
+    if (Limited || waiter_in(word.load()) != nullptr || me.watched()) [[unlikely]]
       return wait_in_table(me, word, deadline);
-    const wait_result r = wait_in_word<Timed>(me, word, deadline);
+    const wait_result r = wait_in_word(me, word);
     if (r != wait_result::woken) [[likely]]
       return r;
     if (is_ready(word)) return wait_result::handed;

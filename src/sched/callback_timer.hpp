@@ -31,6 +31,8 @@ namespace weft::rt {
 // For a `fire` with no `self`: fn(arg) on a thread of its own, as it is, or may call, the program's code, which may block. If
 // no thread can be had it is called here, and the timers of all in no runtime wait for it.
 void call_apart(void (*fn)(void*), void* arg);
+// By the thread that serves them: the first of them, if it is due.
+void fire_outside(std::int64_t now);
 
 class callback_timer {
  public:

@@ -25,16 +25,16 @@ struct picture {
   bool wanted = false;            // some runtime is to report it
   std::uint64_t goroutines = 0;
   std::uint32_t threads = 0;  // of all runtimes
-  bool busy = false;          // a timer of those in none has come, and may wake anybody
+  bool busy = false;          // a thread apart calls the program's code, and may wake anybody
 };
 
 picture look() {
   picture seen;
+  const std::uint32_t fired = the_process.outside_fired.load(acquire);  // order: outside.fired
   if (the_process.outside_served.load(acquire)) {
     ++seen.threads;
     seen.timer = the_process.outside_timers.min_when();
-    seen.busy = the_process.outside_busy.load(seq_cst) != 0;  // order: outside.busy
-    seen.threads += the_process.outside_threads.load(seq_cst);
+    seen.busy = the_process.outside_threads.load(acquire) != 0;  // order: outside.threads
   }
   mutex_guard list(the_process.runtimes_lock);
   for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.lock();
@@ -47,6 +47,8 @@ picture look() {
     seen.threads += rt->nm + (rt->has_sysmon ? 1 : 0);
   }
   for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.unlock();
+  store_load_barrier();  // order: outside.fired
+  seen.at_rest = seen.at_rest && fired % 2 == 0 && the_process.outside_fired.load(relaxed) == fired;
   return seen;
 }
 

@@ -14,8 +14,12 @@ void timers_at_tick(p* pp);  // timers.cpp
 
 inline void begin_slice(p* pp) {
   pp->schedtick.store(pp->schedtick.load(relaxed) + 1, relaxed);
-  if (++pp->tick_mod == pp->tick_look) [[unlikely]] {
-    if (pp->tick_mod == sizes::global_tick) pp->tick_mod = 0;
+  // Not ==: a tick_look that was passed would never be met again.
+  if (++pp->tick_mod >= pp->tick_look) [[unlikely]] {
+    invariant(pp->tick_mod == pp->tick_look && pp->tick_look <= sizes::global_tick,
+              "sched: a tick to look at was passed");
+    if (pp->tick_mod >= sizes::global_tick) pp->tick_mod = 0;
+    pp->tick_look = sizes::global_tick;  // the timer that it was for may be gone
     if (pp->timers->min_when() != no_timer) timers_at_tick(pp);
   }
   pp->hops = 0;

@@ -172,8 +172,9 @@ g* find_runnable(m* mp, bool& inherit) {
       return gp;
     }
 
-    // The timers of this P that are due run first.
-    if (mp->p->timers->min_when() != no_timer) [[unlikely]]
+    // The timers of this P that are due run first. Those that an M was sent here for (timers_at_tick) may be gone: then it is
+    // to go by the short paths again.
+    if (mp->p->timers->min_when() != no_timer || mp->attention != &rt->attention) [[unlikely]]
       look_at_timers(mp);
 
     // Every 61st tick the global queue comes first, or two goroutines that ready each other would keep it waiting.

@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "arch/getg.hpp"
+#include "base/check.hpp"
 #include "base/noise.hpp"
 #include "model/g.hpp"
 #include "model/glist.hpp"
@@ -133,6 +134,7 @@ class caller {
   template <void (*Commit)(void*)>
   void wait_until(rt::waiter& w, void* arg, wait_reason why, bool cancellable, std::int64_t deadline) {
     if (deadline == no_timer) return wait<Commit>(w, arg, why, cancellable);
+    invariant(w.kind != wait_kind::in_word, "park: a wait in a word has a deadline");
     g* gp = w.gp;
     w.cancellable = cancellable;
     gp->waiting = &w;
@@ -174,7 +176,8 @@ class caller {
     void* arg;
   };
   // Before the commit gives back what the waiter is queued under. Once armed, the timer may be fired on another thread at
-  // once; who fires then needs the lock that Commit still holds, or, if there is none, the frame may be gone.
+  // once; who fires then needs the lock that Commit still holds, or, if there is none, the frame may be gone. A waiter that only
+  // Commit makes known, in a word, it would not find: those have no deadline.
   template <void (*Commit)(void*)>
   static void arm_and(void* p) {
     auto* t = static_cast<timed_park*>(p);

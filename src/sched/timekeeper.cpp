@@ -3,13 +3,17 @@
 //
 // Who    any plain thread arms and disarms; the keeper alone fires, with no g.
 // Order  bell.ring (lock/doorbell.hpp)   arm: the heap's first time, then the ring / the keeper: the count, then the heap
-//        outside.busy                    the keeper: busy, then the heap / the look for a deadlock: the heap, then busy. So what
-//        has left the heap is seen as busy, until whoever was called for it has returned.
+//        outside.fired  the keeper: outside_fired odd; barrier; the pop; the call; outside_fired even (release)
+//                       the look for a deadlock: outside_fired (acquire); the heap's first time; barrier; outside_fired
+//        What was popped and has not readied anybody yet is in no heap, and its thread is not at rest: who finds the heap
+//        without it finds the number odd, or another; or the same, even, and then all that the call did is to be seen. A
+//        thread apart is counted within the call, and counts itself out (release) when its own is done: with the number the
+//        same and even, who finds none (acquire) sees all that they did.
 // Why    a thread apart for each call of the program's code: one that waits must not keep the keeper, and may wait for another.
 //        They are seldom, and as many as wait at a time, so they end with their call.
-//        The keeper is there for the life of the process: to end it when it has nothing to do would take a protocol, to save one thread that
-//        sleeps. The look for a deadlock counts it.
-// Checked by test/unit/sched/callback_timer_test.cpp.
+//        The keeper is there for the life of the process: to end it when it has nothing to do would take a protocol, to save
+//        one thread that sleeps. The look for a deadlock counts it.
+// Checked by test/unit/sched/callback_timer_test.cpp; test/model/deadlock_model.cpp (deadlock_beside_the_timekeeper).
 #include <new>
 #include <utility>
 
@@ -35,8 +39,7 @@ void call(void* arg) {
     left = std::exchange(the_process.outside_left, os::this_thread());
   }
   if (left.handle != 0) os::thread_join(left);
-  the_process.outside_threads.fetch_sub(1, seq_cst);
-  the_process.outside_busy.fetch_sub(1, seq_cst);  // order: outside.busy
+  the_process.outside_threads.fetch_sub(1, release);  // order: outside.threads
 }
 
 void keep_time(void*) {
@@ -49,13 +52,7 @@ void keep_time(void*) {
       the_process.outside_bell.wait(seen, first == no_timer ? -1 : first - now);
       continue;
     }
-    due_timer due{};
-    const auto copy = [&](const timer* t, std::int64_t when) {
-      due = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
-    };
-    the_process.outside_busy.fetch_add(1, seq_cst);  // order: outside.busy
-    if (heap.pop_due(now, 1, copy) != 0) due.ops->fire(nullptr, due.arg, due.seq, due.when);
-    the_process.outside_busy.fetch_sub(1, seq_cst);  // order: outside.busy
+    fire_outside(now);
   }
 }
 
@@ -73,14 +70,24 @@ int serve() {
 void call_apart(void (*fn)(void*), void* arg) {
   auto* c = new (std::nothrow) apart{fn, arg};
   if (c == nullptr) return fn(arg);
-  the_process.outside_busy.fetch_add(1, seq_cst);
-  the_process.outside_threads.fetch_add(1, seq_cst);
+  the_process.outside_threads.fetch_add(1, relaxed);
   os::thread started;
   if (os::thread_start(&started, call, c) == 0) return;
-  the_process.outside_threads.fetch_sub(1, seq_cst);
-  the_process.outside_busy.fetch_sub(1, seq_cst);
+  the_process.outside_threads.fetch_sub(1, relaxed);
   delete c;
   fn(arg);
+}
+
+void fire_outside(std::int64_t now) {
+  due_timer due{};
+  const auto copy = [&](const timer* t, std::int64_t when) {
+    due = {t->ops, t->arg, t->seq, t->order, when, t->wait_seq};
+  };
+  const std::uint32_t fired = the_process.outside_fired.load(relaxed);
+  the_process.outside_fired.store(fired + 1, relaxed);
+  store_load_barrier();  // order: outside.fired
+  if (the_process.outside_timers.pop_due(now, 1, copy) != 0) due.ops->fire(nullptr, due.arg, due.seq, due.when);
+  the_process.outside_fired.store(fired + 2, release);  // order: outside.fired
 }
 
 int arm_outside(timer* t, std::int64_t when) {

@@ -139,10 +139,7 @@ void fire_all_due(m* mp) {
 
 void timers_at_tick(p* pp) {
   const std::int64_t min = pp->timers->min_when();
-  if (min == no_timer || pp->rt->explore != nullptr) {
-    pp->tick_look = sizes::global_tick;
-    return;
-  }
+  if (min == no_timer || pp->rt->explore != nullptr) return;  // the next look is at the global one's tick
   const std::int64_t now = os::now();
   if (min <= now) {
     m* mp = pp->m;

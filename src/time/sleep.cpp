@@ -33,6 +33,8 @@ bool sleep_until(rt::g* gp, std::int64_t ns) {
 
 }  // namespace
 
+void duration_throw_no_number() { throw error("weft: a duration of NaN: not a number of seconds, or of anything"); }
+
 std::int64_t clock_now() noexcept { return rt::now_for(rt::getg()); }
 
 void sleep_ns(std::int64_t ns) {

@@ -9,6 +9,7 @@
 #include <new>
 #include <string>
 
+#include "base/check.hpp"
 #include "chan/timer_chan.hpp"
 #include "sched/callback_timer.hpp"
 #include "sched/enter.hpp"
@@ -87,7 +88,14 @@ void func_timer::fire(rt::g* self, void* arg, std::uint64_t, std::int64_t) {
   using entry = entry_of<run_func, const run_func&>;
   const run_func body{t};
   static_assert(entry::ops.trivial);
-  if (!rt::launch_by_timer(self->m, &entry::ops, const_cast<run_func*>(&body), t->creator, t->pc)) func_drop(t);
+  if (rt::launch_by_timer(self->m, &entry::ops, const_cast<run_func*>(&body), t->creator, t->pc)) return;
+  // The last goroutine has ended, and no other can begin. The function is the program's, and its destructor may do anything: not
+  // here. A share that is not the last is given back; with the last one the object is this call's alone, and goes with the heap,
+  // by way of `drop`: armed at a time that does not come, or it would be popped again at once.
+  for (std::uint64_t refs = __atomic_load_n(&t->refs, __ATOMIC_ACQUIRE); refs != 1;) {
+    if (__atomic_compare_exchange_n(&t->refs, &refs, refs - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return;
+  }
+  if (t->timer.start(self, rt::far_future) != 0) rt::fatal("after_func: a timer of a runtime was refused");
 }
 
 hchan* timer_make(std::int64_t ns, std::int64_t period) { return rt::make_timer_chan(ns, period); }

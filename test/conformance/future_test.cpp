@@ -253,6 +253,26 @@ TEST(future, a_timeout_against_the_result_has_one_winner) {
   });
 }
 
+// The limit is over before, while, or after the goroutine comes to wait.
+TEST(future, the_shortest_of_limits_ends_a_wait) {
+  test::for_each_case(
+      [](const run_case&) {
+        const chan<> never;
+        wait_group all;
+        for (int k = 0; k < 4; ++k) {
+          all.go([never] {
+            const auto f = async([never] { never.recv(); });
+            for (int i = 0; i < 4000; ++i) {
+              ASSERT_EQ(std::future_status::timeout, f.wait_for(std::chrono::nanoseconds(1 + i)));
+            }
+          });
+        }
+        all.wait();
+        never.close();
+      },
+      {.procs = {1, 4}, .seeds = 2});
+}
+
 TEST(future, nobody_waits_for_one_that_is_dropped) {
   everywhere([] {
     const auto value = std::make_shared<int>(1);

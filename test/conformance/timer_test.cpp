@@ -646,6 +646,58 @@ TEST(timer, fires_beside_goroutines_that_block_without_pause) {
 }
 
 // One P, and nobody on it but a goroutine that gives way: it looks at the timers when its ticks end.
+// The only P was to look at a timer at the end of a tick, and the timer was stopped before: it looks at its ticks all the same.
+// From the moment at which the sleep is over, or the goroutine is in the global queue, there are few ticks to the next look.
+TEST(timer, that_is_stopped_at_once_takes_no_look_with_it) {
+  constexpr int plenty = 10'000;
+  for (const bool from_outside : {false, true}) {
+    for (int before = 0; before < 8; ++before) {
+      weft::run({.procs = 1}, [&] {
+        std::atomic<bool> due{false}, came{false};
+        weft::chan<int> c(1);
+        std::thread sender;
+        for (int i = 0; i < before; ++i) weft::yield();
+        weft::after_func(1h, [] {}).stop();
+        weft::wait_group others;
+        std::atomic<int> late{0};
+        for (int i = 0; i < 2; ++i) {
+          others.go([&] {
+            while (!came && late < plenty) {
+              weft::yield();
+              if (due) ++late;
+            }
+          });
+        }
+        for (int i = 0; i < 200; ++i) weft::yield();
+        if (from_outside) {
+          others.go([&] {
+            EXPECT_EQ(1, c.recv());
+            came = true;
+          });
+          weft::yield();
+          sender = std::thread([&] {
+            c.send(1);
+            due = true;
+          });
+        } else {
+          others.go([&] {
+            const auto end = clock::now() + 2ms;
+            weft::go([&, end] {
+              while (clock::now() < end) weft::yield();
+              due = true;
+            });
+            weft::this_goroutine::sleep_until(end - 1ms);
+            came = true;
+          });
+        }
+        others.wait();
+        if (sender.joinable()) sender.join();
+        EXPECT_LT(late, plenty) << (from_outside ? "from outside" : "a sleeper") << ", after " << before << " ticks";
+      });
+    }
+  }
+}
+
 TEST(timer, fires_beside_a_goroutine_that_only_yields) {
   for_each_case(
       [](const run_case&) {

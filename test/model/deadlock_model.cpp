@@ -2,6 +2,7 @@
 #include "sched/deadlock.hpp"
 
 #include "model/town.hpp"
+#include "sched/callback_timer.hpp"
 
 namespace {
 
@@ -85,6 +86,43 @@ MODEL(deadlock_beside_a_thread_that_ends, "a thread outside makes the last one r
   t.live(a);
   outside.join();
   watch.join();
+  rt::unlist_runtime(t.sched());
+  t.expect_over();
+}
+
+// Popped, its timer is in no heap, and its thread has nothing else to be seen by.
+MODEL(deadlock_beside_the_timekeeper, "a timer of no runtime makes the last one ready, while the look comes",
+      .preemptions = 2, .timeouts = 0) {
+  town t(1);
+  watched(t);
+  int turns = 0;
+  rt::g* waits = t.goroutine([&](rt::g*) {
+    if (++turns == 1) return then::waits;
+    t.main_returns();
+    return then::ends;
+  });
+  struct wake_up {
+    town* t;
+    rt::g* gp;
+  } what{&t, waits};
+  static constexpr auto fire = [](rt::g*, void* arg, std::uint64_t, std::int64_t) {
+    const auto* w = static_cast<const wake_up*>(arg);
+    w->t->ready_when_it_waits(nullptr, w->gp);
+  };
+  static constexpr rt::timer_ops ops{fire, [](void*, std::uint64_t) {}};
+  rt::timer due;
+  due.ops = &ops;
+  due.arg = &what;
+  const std::int64_t now = rt::os::now();
+  rt::the_process.outside_timers.insert(&due, now);
+  rt::the_process.outside_served.store(true, rt::release);
+  rt::m* a = t.m_with(0, waits);
+  auto keeper = start([&] { rt::fire_outside(now); });
+  auto watch = start([&] { look(1); });
+  t.live(a);
+  keeper.join();
+  watch.join();
+  rt::the_process.outside_served.store(false, rt::relaxed);
   rt::unlist_runtime(t.sched());
   t.expect_over();
 }

@@ -4,6 +4,8 @@
 
 #include "model/channels.hpp"
 #include "weft/error.hpp"
+#include "weft/semaphore.hpp"
+#include "weft/timer.hpp"
 
 namespace {
 
@@ -177,6 +179,20 @@ MODEL(select_by_the_buffer_against_close,
   const bool late = !v && c.size() == 1;
   expect(v.has_value() || thrown || late, "sent before the close, or thrown");
   expect(!(v.has_value() && thrown) && !late, "nothing is sent after it");
+}
+
+// Beside a time the permits are counted with no look at a drawn case: what is counted may be gone when it is looked for.
+MODEL(select_permit_that_comes_and_goes, "a permit beside a time that has not come: the permit, or nothing",
+      .preemptions = 3) {
+  weft::semaphore s(1);
+  auto t = start([&] {
+    if (s.try_acquire()) s.release();
+  });
+  const auto i = weft::try_select(weft::acquire(s), weft::after(std::chrono::hours(1)));
+  expect(!i || *i == 0, "no other case can be");
+  if (i) s.release();
+  t.join();
+  expect(s.try_acquire() && !s.try_acquire(), "one permit, as before");
 }
 
 // ---- select against select

@@ -75,6 +75,20 @@ TEST(callback_timer, is_called_once_at_its_time_on_a_schedulers_stack) {
   }
 }
 
+// A tick has found it due, and then somebody else has it: the M is to look once, and not at each switch from then on.
+TEST(callback_timer, that_was_found_due_and_is_gone_keeps_nobody_off_the_short_paths) {
+  with_procs(1, [] {
+    object o;
+    weft::go([] { weft::yield(); });
+    o.start(in(std::chrono::nanoseconds(0)));
+    weft::rt::timers_at_tick(my_p());
+    EXPECT_TRUE(weft::rt::timers_want(my_m()));
+    EXPECT_TRUE(o.stop());
+    weft::yield();
+    EXPECT_FALSE(weft::rt::timers_want(my_m()));
+  });
+}
+
 TEST(callback_timer, that_was_stopped_is_not_called) {
   with_procs(2, [] {
     object o;
@@ -162,6 +176,45 @@ TEST(callback_timer, readies_a_goroutine_and_starts_itself_again) {
       }
       EXPECT_EQ(5, o.fired);
     });
+  }
+}
+
+struct program_function {
+  std::atomic<int>* destroyed;
+  explicit program_function(std::atomic<int>* of) : destroyed(of) {}
+  program_function(program_function&& other) noexcept : destroyed(other.destroyed) { other.destroyed = nullptr; }
+  ~program_function() {
+    if (destroyed == nullptr) return;
+    EXPECT_TRUE(getg() == nullptr || (getg()->flags & weft::rt::g_is_g0) == 0);
+    ++*destroyed;
+  }
+  void operator()() const { ADD_FAILURE() << "its runtime was over"; }
+};
+
+// Due when the last goroutine has ended: no goroutine can begin for it, and a scheduler's stack is no place for the program's
+// destructors.
+TEST(callback_timer, of_after_func_is_not_destroyed_by_who_fires) {
+  for (const bool handle : {false, true}) {
+    std::atomic<int> destroyed{0};
+    with_procs(1, [&] {
+      weft::timer kept;
+      {
+        auto t = weft::after_func(std::chrono::nanoseconds(0), program_function(&destroyed));
+        if (handle) kept = t;
+      }
+      g* self = getg();
+      {
+        const weft::rt::enter inside(self);
+        self->rt->attention.fetch_or(weft::rt::attention_done, weft::rt::relaxed);
+        weft::rt::look_at_timers(self->m);
+        self->rt->attention.fetch_and(~weft::rt::attention_done, weft::rt::relaxed);
+      }
+      EXPECT_EQ(0, destroyed);
+      EXPECT_EQ(!handle, my_p()->timers->size_hint() == 1) << "it waits for the end of the heap, or has gone";
+      kept = weft::timer();
+      EXPECT_EQ(handle ? 1 : 0, destroyed);
+    });
+    EXPECT_EQ(1, destroyed);
   }
 }
 
