@@ -16,7 +16,7 @@ g_extras* carried() noexcept {
 
 g_extras* carry() {
   g* self = getg();
-  return self == nullptr ? extras_of_thread() : own_extras(self);
+  return self == nullptr ? own_extras_of_thread() : own_extras(self);
 }
 
 }  // namespace weft::rt

@@ -9,6 +9,7 @@
 // Order  future.ready   the result, then ready (exchange, acq_rel) / wait: ready (acquire); for a waiter: status.park
 //        future.done    the channel, then has_channel (CAS, release) / ready (exchange, acquire), then the channel.
 //                       So who makes the channel either closes it, having found the result, or has it closed.
+//                       Found: ready (acquire), since whoever hears of the close reads the result.
 // Why    a future has one who waits, nearly always; in the word that costs two locked instructions, in the table six.
 //        Shares are held across: by the goroutine until it has readied the last, by a waiter as long as it waits. So unlike a
 //        latch's the word may be looked at after it is ready.
@@ -178,7 +179,10 @@ hchan* future_done(future_state* s) {
       std::uint64_t old = word.load();
       while ((old & rt::is_there) == 0 && !word.cas(old, old | rt::has_channel)) {  // order: future.done
       }
-      if ((old & rt::is_there) != 0) rt::close_done(c);
+      if ((old & rt::is_there) != 0) {
+        word.load_acquire();  // order: future.done
+        rt::close_done(c);
+      }
     } else {
       chan_drop(made);
     }

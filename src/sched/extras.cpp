@@ -32,8 +32,12 @@ char* copy_name(v0::detail::text name) {
   return copy;
 }
 
+// Null as long as the thread has not made its record: who only looks makes none.
+constinit thread_local g_extras* of_thread = nullptr;
+
 struct thread_record {
   g_extras extras;
+  thread_record() { of_thread = &extras; }
   ~thread_record() { finish_extras(&extras); }
 };
 
@@ -69,7 +73,9 @@ void destroy_locals(g_extras* x) {
 
 }  // namespace
 
-[[gnu::noinline]] g_extras* extras_of_thread() {
+[[gnu::noinline]] g_extras* extras_of_thread() { return of_thread; }
+
+[[gnu::noinline]] g_extras* own_extras_of_thread() {
   static thread_local thread_record mine;
   return &mine.extras;
 }
@@ -77,7 +83,7 @@ void destroy_locals(g_extras* x) {
 g_extras* extras_for(const g* creator, v0::detail::text name) {
   // The shared record has no context.
   const g_extras* from = creator != nullptr ? creator->extras : extras_of_thread();
-  v0::detail::context_node* inherited = from->current;
+  v0::detail::context_node* inherited = from == nullptr ? nullptr : from->current;
   if (name.size == 0 && inherited == nullptr) return nullptr;
   g_extras* x = make();
   if (name.size != 0) {

@@ -9,9 +9,12 @@
 
 namespace weft::rt {
 
-// What a plain thread carries. It is in thread-local storage, the only such variable beside getg's: code that finds no
-// goroutine cannot be moved to another thread, so what the compiler keeps of its address across a call stays true.
+// What a plain thread carries, null if that is nothing yet. It is in thread-local storage, the only such variable beside
+// getg's: code that finds no goroutine cannot be moved to another thread, so what the compiler keeps of its address across
+// a call stays true.
 g_extras* extras_of_thread();
+// The same, made if there is none.
+g_extras* own_extras_of_thread();
 // What a goroutine inherits from its creator, null for a plain thread that calls, and its name; null if that is nothing.
 // Outside the door. Throws std::bad_alloc.
 g_extras* extras_for(const g* creator, v0::detail::text name);
