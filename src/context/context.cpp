@@ -32,7 +32,10 @@
 // Checked by test/model/context_model.cpp, test/conformance/context_test.cpp, test/unit/context.
 #include "weft/context.hpp"
 
+#include <cxxabi.h>
+
 #include <climits>
+#include <memory>
 #include <new>
 #include <string>
 #include <utility>
@@ -219,6 +222,7 @@ struct aftermath {
 
   bool empty() const { return stops == nullptr && funcs == nullptr && drops == nullptr; }
 };
+void finish_apart(aftermath& later);
 
 // deadline: what joins a canceler and its timer, each of which may end first.
 //
@@ -235,6 +239,16 @@ struct deadline {
   static void drop(deadline* d) {
     if (d->refs.fetch_sub(1, acq_rel) == 1) delete d;
   }
+
+  // The timer's, and one of the canceler, or none: given back also when a function unwinds.
+  struct shares {
+    deadline* d;
+    canceler* n;
+    ~shares() {
+      context_drop(n);
+      drop(d);
+    }
+  };
 
   explicit deadline(canceler* of) : n(of) {}
 
@@ -517,8 +531,15 @@ void detach(canceler* n) {
 }
 
 // All is done and settled. A function that throws does not keep the others from being called: the first exception is the
-// caller's to throw.
+// caller's to throw. One that ends its thread (pthread_exit, pthread_cancel) unwinds it, and that may be stopped by nobody, nor
+// may the others be called on the way: what is left is then for a thread apart.
 [[nodiscard]] std::exception_ptr finish(aftermath& later) {
+  struct remains {
+    aftermath& later;
+    ~remains() {
+      if (!later.empty()) finish_apart(later);
+    }
+  } const left{later};
   std::exception_ptr thrown;
   while (child* c = later.funcs) {
     later.funcs = c->next;
@@ -526,6 +547,8 @@ void detach(canceler* n) {
       // Under no context: the one that has just ended would cancel it.
       const v0::detail::with_scope background(nullptr);
       c->func->ops->start(c->func);
+    } catch (const abi::__forced_unwind&) {
+      throw;
     } catch (...) {
       if (thrown == nullptr) thrown = std::current_exception();
     }
@@ -540,6 +563,15 @@ void detach(canceler* n) {
     context_drop(static_cast<canceler*>(c));
   }
   return thrown;
+}
+
+// A function that throws ends the process, as in a goroutine: nobody could catch it.
+void finish_apart(aftermath& later) {
+  const auto go_on = [](void* arg) {
+    const std::unique_ptr<aftermath> kept(static_cast<aftermath*>(arg));
+    if (const std::exception_ptr thrown = finish(*kept)) std::rethrow_exception(thrown);
+  };
+  call_apart(go_on, new aftermath(std::exchange(later, {})));
 }
 
 // The caller has a share. False: it was cancelled before. `later` is for finish.
@@ -626,30 +658,21 @@ void deadline::come_outside(deadline* d) {
   cancel(n, exceeded, n->at_deadline, d->later);
   d->ended = n;
   // If this is not the last share, or goes alone, nothing of the program's goes with it.
-  if (d->later.empty() && n->parent == nullptr) return go_on(d);
+  if (d->later.empty() && n->parent == nullptr && n->at_deadline == nullptr) return go_on(d);
   call_apart(go_on, d);
 }
 
 // A function that throws ends the process, as in a goroutine: nobody could catch it.
 void deadline::go_on(void* arg) {
   auto* d = static_cast<deadline*>(arg);
+  const shares last{d, d->ended};
   if (const std::exception_ptr thrown = finish(d->later)) std::rethrow_exception(thrown);
-  context_drop(d->ended);
-  drop(d);
 }
 
 // With the timer's share of d: in a goroutine of its own, or on a plain thread that takes a runtime down.
 void deadline::come(deadline* d) {
-  struct last {
-    deadline* d;
-    canceler* n;
-    ~last() {
-      context_drop(n);
-      drop(d);
-    }
-  };
-  const last shares{d, share_of(d)};
-  if (shares.n != nullptr) cancel(shares.n, exceeded, shares.n->at_deadline);
+  const shares last{d, share_of(d)};
+  if (last.n != nullptr) cancel(last.n, exceeded, last.n->at_deadline);
 }
 
 // On an M's scheduler stack: no place for what a cancellation does, which may be the program's code.
