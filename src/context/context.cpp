@@ -156,17 +156,16 @@ bool swap_refs(canceler* n, std::uint64_t& seen, std::uint64_t to) {
   return __atomic_compare_exchange_n(&n->refs, &seen, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-enum class taken { nothing, share, last };  // last: what its list, timer or callback had
-
 // A share of one that a list, with its lock held, has led to; or a timer or a callback, which whoever destroys it waits for.
-taken take_share(canceler* n) {
+// False: it is gone.
+bool take_share(canceler* n) {
   std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_ACQUIRE);
   for (;;) {
-    if (refs == share_word::gone) return taken::nothing;
+    if (refs == share_word::gone) return false;
     if (refs == share_word::owned) {
-      if (swap_refs(n, refs, 1)) return taken::last;
+      if (swap_refs(n, refs, 1)) return true;
     } else if (swap_refs(n, refs, refs == 0 ? share_word::over | 1 : refs + 1)) {  // order: context.share
-      return taken::share;
+      return true;
     }
   }
 }
@@ -661,7 +660,7 @@ bool drop_unless_last(canceler* n) {
 
 void from_token::fire::operator()() const {
   // The share must be had: what calls this may not be the one that keeps n.
-  if (take_share(n) == taken::nothing) return;  // it is being destroyed, and waits for us
+  if (!take_share(n)) return;  // it is being destroyed, and waits for us
   cancel(n, canceled, {});
   // If this is the last share, the callback is destroyed from within, which the standard allows on the thread that it was
   // called on; so a goroutine, which may be on another by now, leaves it to one that will wait for it.
@@ -681,9 +680,9 @@ canceler* share_of(deadline* d) {
   canceler* n = std::exchange(d->n, nullptr);
   if (n == nullptr) return nullptr;
   canceler* up = n->up;
-  if (up == nullptr) return take_share(n) == taken::nothing ? nullptr : n;
+  if (up == nullptr) return take_share(n) ? n : nullptr;
   mutex_guard list(up->s.lock);
-  return take_share(n) == taken::nothing ? nullptr : n;
+  return take_share(n) ? n : nullptr;
 }
 
 // The keeper of the timers outside: it cancels, and leaves what may be the program's code to a thread apart, since others'

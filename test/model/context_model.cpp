@@ -174,7 +174,8 @@ MODEL(context_last_share_below_against_deadline, "and of one that has a parent",
   expect(is_closed(done), "whoever watches hears of it");
 }
 
-MODEL(context_last_share_unwatched_against_deadline, "one that nobody watches is freed once, by its timer or by who has let go") {
+MODEL(context_last_share_unwatched_against_deadline,
+      "one that nobody watches is freed once, by its timer or by who has let go", .preemptions = 2) {
   const outside timers;
   context c = context::background().with_cancel().with_deadline(timers.at);
   auto keeper = start([&] { timers.comes(); });
