@@ -26,13 +26,18 @@
 //        its parent. But a done channel that somebody still has, or a function that waits, must see the end all the same: then
 //        the last share goes to the list that it is in, its timer, or its stop callback (`owned`), and its own share of the
 //        parent is given up, so that none keeps the other. Who takes an owned one off its list must see to `up`, which
-//        nothing keeps from then on: a walk, which has a share of it, gives one back; a timer makes it a root.
+//        nothing keeps from then on: a walk, which has a share of it, gives one back. A timer leaves it in the list (`lent`),
+//        where a walk of `up` must find it, to wait for its end; it takes it off, and makes it a root, when that has come. If
+//        `up` goes before, it makes it a root.
 //        Nobody hears that the last done channel of an owned one has gone: whoever leaves another to the same list looks at
 //        some of those in it (`sweep`), so that a list is at most about twice as long as what is alive in it.
 // Checked by test/model/context_model.cpp, test/conformance/context_test.cpp, test/unit/context.
 #include "weft/context.hpp"
 
+#include <cxxabi.h>
+
 #include <climits>
+#include <memory>
 #include <new>
 #include <string>
 #include <utility>
@@ -88,7 +93,9 @@ struct canceler : context_node, child {
   scope s;
   child* list = nullptr;
   child* swept = nullptr;  // where the next sweep of the list begins; null: in front
-  canceler* up = nullptr;  // lives as long as this is linked, or has a share of its parent; null: nobody above
+  // Lives as long as this is linked, or has a share of its parent; null: nobody above. Linked without one: it was owned, and
+  // its timer may have lent it itself (`share_of`); then `up` is looked at under the deadline's lock.
+  canceler* up = nullptr;
   hchan* done = nullptr;   // a share; written with the lock, read without
   std::stop_source* stop = nullptr;
   from_token* from = nullptr;
@@ -149,17 +156,16 @@ bool swap_refs(canceler* n, std::uint64_t& seen, std::uint64_t to) {
   return __atomic_compare_exchange_n(&n->refs, &seen, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-enum class taken { nothing, share, last };  // last: what its list, timer or callback had
-
 // A share of one that a list, with its lock held, has led to; or a timer or a callback, which whoever destroys it waits for.
-taken take_share(canceler* n) {
+// False: it is gone.
+bool take_share(canceler* n) {
   std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_ACQUIRE);
   for (;;) {
-    if (refs == share_word::gone) return taken::nothing;
+    if (refs == share_word::gone) return false;
     if (refs == share_word::owned) {
-      if (swap_refs(n, refs, 1)) return taken::last;
+      if (swap_refs(n, refs, 1)) return true;
     } else if (swap_refs(n, refs, refs == 0 ? share_word::over | 1 : refs + 1)) {  // order: context.share
-      return taken::share;
+      return true;
     }
   }
 }
@@ -186,14 +192,22 @@ void unlink(canceler* up, child* c) {
 }
 
 // Of one that is being destroyed. A canceler in its list has no share of it any more, so it is owned; from here on its timer,
-// which may wait for this lock, finds nothing to take.
-child* take_first(canceler* up) {
+// which may wait for this lock, finds nothing to take. Or that has it already: `lent`, with a share.
+child* take_first(canceler* up, bool& lent) {
   inside here;
   mutex_guard guard(up->s.lock);
+  lent = false;
   child* c = up->list;
   if (c == nullptr) return nullptr;
   unlink(up, c);
-  if (c->func == nullptr) __atomic_store_n(&static_cast<canceler*>(c)->refs, share_word::gone, __ATOMIC_RELEASE);
+  if (c->func != nullptr) return c;
+  auto* n = static_cast<canceler*>(c);
+  lent = !is_owned(n);
+  if (lent) {
+    take_share(n);
+  } else {
+    __atomic_store_n(&n->refs, share_word::gone, __ATOMIC_RELEASE);
+  }
   return c;
 }
 
@@ -219,6 +233,7 @@ struct aftermath {
 
   bool empty() const { return stops == nullptr && funcs == nullptr && drops == nullptr; }
 };
+void finish_apart(aftermath& later);
 
 // deadline: what joins a canceler and its timer, each of which may end first.
 //
@@ -235,6 +250,16 @@ struct deadline {
   static void drop(deadline* d) {
     if (d->refs.fetch_sub(1, acq_rel) == 1) delete d;
   }
+
+  // The timer's, and one of the canceler, or none: given back also when a function unwinds.
+  struct shares {
+    deadline* d;
+    canceler* n;
+    ~shares() {
+      context_drop(n);
+      drop(d);
+    }
+  };
 
   explicit deadline(canceler* of) : n(of) {}
 
@@ -260,6 +285,16 @@ void cut(canceler* n) {
   if (d->timer.stop()) deadline::drop(d);
 }
 
+// One that was lent, and is off the list of `up`, which goes: with a share that is given back.
+void make_root(canceler* n) {
+  {
+    inside here;
+    mutex_guard guard(n->timer->lock);
+    n->up = nullptr;
+  }
+  context_drop(n);
+}
+
 // Those linked by `next` are gone: nobody has a share, and no list has them. All that is left in the list of each is that
 // list's alone. What they were below is still there.
 void destroy(child* todo) {
@@ -271,10 +306,15 @@ void destroy(child* todo) {
     auto* n = static_cast<canceler*>(todo);
     todo = todo->next;
     delete n->from;  // waits for it, if it runs elsewhere
-    // A timer of one below may be about to look at n for it; once it is cut, it will not.
-    while (child* c = take_first(n)) {
+    // A timer of one below may be about to look at n for it; once it is cut, or a root, it will not.
+    bool lent = false;
+    while (child* c = take_first(n, lent)) {
       if (c->func != nullptr) {
         v0::detail::after_func_drop(c->func);
+        continue;
+      }
+      if (lent) {
+        make_root(static_cast<canceler*>(c));
         continue;
       }
       {
@@ -440,7 +480,8 @@ bool take_some(canceler* p, aftermath& later, child*& chain) {
         n->cause_above = true;
         if (!mark(n, p->err)) continue;
       }
-      if (take_share(n) == taken::last) n->parent = context_hold(p);
+      take_share(n);
+      if (n->parent == nullptr) n->parent = context_hold(p);
       c->next = chain;
       chain = c;
     }
@@ -509,16 +550,33 @@ void propagate(canceler* root, aftermath& later) {
   }
 }
 
+void unlink_from_up(canceler* n) {
+  canceler* up = n->up;
+  if (up == nullptr) return;
+  mutex_guard guard(up->s.lock);
+  if (!n->linked) return;
+  unlink(up, n);
+  if (n->parent == nullptr) n->up = nullptr;
+}
+
 void detach(canceler* n) {
-  if (n->up == nullptr) return;
   inside here;
-  mutex_guard guard(n->up->s.lock);
-  if (n->linked) unlink(n->up, n);
+  if (n->timer == nullptr) return unlink_from_up(n);
+  // With its lock a destroyer of `up` waits, if n was lent.
+  mutex_guard guard(n->timer->lock);
+  unlink_from_up(n);
 }
 
 // All is done and settled. A function that throws does not keep the others from being called: the first exception is the
-// caller's to throw.
+// caller's to throw. One that ends its thread (pthread_exit, pthread_cancel) unwinds it, and that may be stopped by nobody, nor
+// may the others be called on the way: what is left is then for a thread apart.
 [[nodiscard]] std::exception_ptr finish(aftermath& later) {
+  struct remains {
+    aftermath& later;
+    ~remains() {
+      if (!later.empty()) finish_apart(later);
+    }
+  } const left{later};
   std::exception_ptr thrown;
   while (child* c = later.funcs) {
     later.funcs = c->next;
@@ -526,6 +584,8 @@ void detach(canceler* n) {
       // Under no context: the one that has just ended would cancel it.
       const v0::detail::with_scope background(nullptr);
       c->func->ops->start(c->func);
+    } catch (const abi::__forced_unwind&) {
+      throw;
     } catch (...) {
       if (thrown == nullptr) thrown = std::current_exception();
     }
@@ -540,6 +600,15 @@ void detach(canceler* n) {
     context_drop(static_cast<canceler*>(c));
   }
   return thrown;
+}
+
+// A function that throws ends the process, as in a goroutine: nobody could catch it.
+void finish_apart(aftermath& later) {
+  const auto go_on = [](void* arg) {
+    const std::unique_ptr<aftermath> kept(static_cast<aftermath*>(arg));
+    if (const std::exception_ptr thrown = finish(*kept)) std::rethrow_exception(thrown);
+  };
+  call_apart(go_on, new aftermath(std::exchange(later, {})));
 }
 
 // The caller has a share. False: it was cancelled before. `later` is for finish.
@@ -580,9 +649,18 @@ bool cancel(canceler* n, int err, std::exception_ptr cause) {
   return ours;
 }
 
+// False: the caller's share is the last, and the caller has it still; nobody else has anything of n, if it is in no list.
+bool drop_unless_last(canceler* n) {
+  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_ACQUIRE);
+  do {
+    if (refs == 1) return false;
+  } while (!swap_refs(n, refs, refs - 1));
+  return true;
+}
+
 void from_token::fire::operator()() const {
   // The share must be had: what calls this may not be the one that keeps n.
-  if (take_share(n) == taken::nothing) return;  // it is being destroyed, and waits for us
+  if (!take_share(n)) return;  // it is being destroyed, and waits for us
   cancel(n, canceled, {});
   // If this is the last share, the callback is destroyed from within, which the standard allows on the thread that it was
   // called on; so a goroutine, which may be on another by now, leaves it to one that will wait for it.
@@ -590,32 +668,21 @@ void from_token::fire::operator()() const {
     context_drop(n);
     return;
   }
-  std::uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
-  do {
-    if (refs == 1) {
-      canceler* last = n;
-      v0::go([last] { v0::blocking([last] { context_drop(last); }); });
-      return;
-    }
-  } while (!__atomic_compare_exchange_n(&n->refs, &refs, refs - 1, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+  canceler* last = n;
+  if (!drop_unless_last(last)) v0::go([last] { v0::blocking([last] { context_drop(last); }); });
 }
 
 // Null: n is being destroyed, or was cancelled. n is alive as long as d->lock is held, and so is its `up`: who destroys n must
-// cut it first; who has taken it off the list of `up` has a share of that, or destroys it, and cuts n before that ends.
+// cut it first; who has taken it off the list of `up` has a share of that, or destroys it, and cuts n, or makes it a root,
+// before that ends. One that was owned stays in that list: who cancels `up` must not return before n is done.
 canceler* share_of(deadline* d) {
   mutex_guard guard(d->lock);
   canceler* n = std::exchange(d->n, nullptr);
   if (n == nullptr) return nullptr;
   canceler* up = n->up;
-  if (up == nullptr) return take_share(n) == taken::nothing ? nullptr : n;
+  if (up == nullptr) return take_share(n) ? n : nullptr;
   mutex_guard list(up->s.lock);
-  const taken t = take_share(n);
-  if (t == taken::nothing) return nullptr;
-  if (t == taken::last) {
-    unlink(up, n);
-    n->up = nullptr;
-  }
-  return n;
+  return take_share(n) ? n : nullptr;
 }
 
 // The keeper of the timers outside: it cancels, and leaves what may be the program's code to a thread apart, since others'
@@ -624,32 +691,24 @@ void deadline::come_outside(deadline* d) {
   canceler* n = share_of(d);
   if (n == nullptr) return drop(d);
   cancel(n, exceeded, n->at_deadline, d->later);
+  if (d->later.empty() && drop_unless_last(n)) return drop(d);
   d->ended = n;
-  // If this is not the last share, or goes alone, nothing of the program's goes with it.
-  if (d->later.empty() && n->parent == nullptr) return go_on(d);
+  // Alone, and without a cause, it takes nothing of the program's along.
+  if (d->later.empty() && n->parent == nullptr && n->cause == nullptr && n->at_deadline == nullptr) return go_on(d);
   call_apart(go_on, d);
 }
 
 // A function that throws ends the process, as in a goroutine: nobody could catch it.
 void deadline::go_on(void* arg) {
   auto* d = static_cast<deadline*>(arg);
+  const shares last{d, d->ended};
   if (const std::exception_ptr thrown = finish(d->later)) std::rethrow_exception(thrown);
-  context_drop(d->ended);
-  drop(d);
 }
 
 // With the timer's share of d: in a goroutine of its own, or on a plain thread that takes a runtime down.
 void deadline::come(deadline* d) {
-  struct last {
-    deadline* d;
-    canceler* n;
-    ~last() {
-      context_drop(n);
-      drop(d);
-    }
-  };
-  const last shares{d, share_of(d)};
-  if (shares.n != nullptr) cancel(shares.n, exceeded, shares.n->at_deadline);
+  const shares last{d, share_of(d)};
+  if (last.n != nullptr) cancel(last.n, exceeded, last.n->at_deadline);
 }
 
 // On an M's scheduler stack: no place for what a cancellation does, which may be the program's code.

@@ -29,17 +29,24 @@ struct apart {
   void* arg;
 };
 
+// Also when the program's code ends the thread, which unwinds it.
+struct leaves {
+  ~leaves() {
+    os::thread left;
+    {
+      mutex_guard guard(the_process.outside_lock);
+      left = std::exchange(the_process.outside_left, os::this_thread());
+    }
+    if (left.handle != 0) os::thread_join(left);
+    the_process.outside_threads.fetch_sub(1, release);  // order: outside.threads
+  }
+};
+
 void call(void* arg) {
+  const leaves at_the_end;
   const apart c = *static_cast<apart*>(arg);
   delete static_cast<apart*>(arg);
   c.fn(c.arg);
-  os::thread left;
-  {
-    mutex_guard guard(the_process.outside_lock);
-    left = std::exchange(the_process.outside_left, os::this_thread());
-  }
-  if (left.handle != 0) os::thread_join(left);
-  the_process.outside_threads.fetch_sub(1, release);  // order: outside.threads
 }
 
 void keep_time(void*) {

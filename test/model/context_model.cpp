@@ -1,12 +1,19 @@
 // The tree of contexts through its public face, on plain threads: who cancels first, who comes too late, who is the last to let go.
 #include "weft/context.hpp"
 
+#include <chrono>
+#include <memory>
+
 #include "model/fabric.hpp"
+#include "model/process.hpp"
+#include "os/sys.hpp"
+#include "sched/callback_timer.hpp"
 
 namespace {
 
 using namespace weft::check;
 using weft::context;
+namespace rt = weft::rt;
 
 int cause_of(const context& c) {
   try {
@@ -127,6 +134,143 @@ MODEL(context_after_func_stop_against_cancel, "a function is called or stopped, 
   c.cancel();
   stops.join();
   expect(calls == (stopped ? 0 : 1), "one of the two");
+}
+
+// A deadline of no runtime comes when a thread of the model says so, which stands for the keeper of those.
+class outside {
+ public:
+  outside() { rt::the_process.outside_served.store(true, rt::release); }
+  ~outside() {
+    while (rt::the_process.outside_threads.load(rt::acquire) != 0) rt::os::pause();
+    if (rt::the_process.outside_left.handle != 0) rt::os::thread_join(rt::the_process.outside_left);
+    rt::the_process.outside_timers.give_back_memory();
+  }
+  outside(const outside&) = delete;
+  outside& operator=(const outside&) = delete;
+  const weft::clock::time_point at{std::chrono::hours(1)};
+  void comes() const { rt::fire_outside(at.time_since_epoch().count()); }
+};
+
+bool is_closed(const weft::recv_chan<>& done) { return done.try_recv() == weft::chan_status::closed; }
+
+MODEL(context_last_share_against_deadline, "the last handle goes while its deadline comes: it is not lost") {
+  const outside timers;
+  context c = context::background().with_deadline(timers.at);
+  const weft::recv_chan<> done = c.done();
+  auto keeper = start([&] { timers.comes(); });
+  c = context();
+  keeper.join();
+  expect(is_closed(done), "whoever watches hears of it");
+}
+
+MODEL(context_last_share_below_against_deadline, "and of one that has a parent", .preemptions = 2) {
+  const outside timers;
+  const context parent = context::background().with_cancel();
+  context c = parent.with_deadline(timers.at);
+  const weft::recv_chan<> done = c.done();
+  auto keeper = start([&] { timers.comes(); });
+  c = context();
+  keeper.join();
+  expect(is_closed(done), "whoever watches hears of it");
+}
+
+MODEL(context_last_share_unwatched_against_deadline,
+      "one that nobody watches is freed once, by its timer or by who has let go", .preemptions = 2) {
+  const outside timers;
+  context c = context::background().with_cancel().with_deadline(timers.at);
+  auto keeper = start([&] { timers.comes(); });
+  c = context();
+  keeper.join();
+}
+
+MODEL(context_parent_goes_against_deadline,
+      "the deadline of an owned one comes while its parent is destroyed: one of them takes it off the list", .preemptions = 2) {
+  const outside timers;
+  context parent = context::background().with_cancel();
+  const weft::recv_chan<> done = parent.with_deadline(timers.at).done();
+  auto keeper = start([&] { timers.comes(); });
+  parent = context();
+  keeper.join();
+}
+
+MODEL(context_owned_deadline_against_cancel,
+      "the deadline of an owned one comes while its parent is cancelled, and goes: it is done when cancel returns",
+      .preemptions = 2) {
+  const outside timers;
+  context parent = context::background().with_cancel();
+  const weft::recv_chan<> done = parent.with_deadline(timers.at).done();
+  auto keeper = start([&] { timers.comes(); });
+  parent.cancel();
+  expect(is_closed(done), "by one of them, before cancel returns");
+  parent = context();
+  keeper.join();
+}
+
+MODEL(context_owned_pair_against_cancel, "two that are owned, one below the other, and a second walk that begins in the middle",
+      .preemptions = 2) {
+  context top = context::background().with_cancel();
+  context middle = top.with_cancel();
+  const weft::recv_chan<> done = middle.with_cancel().done();
+  auto other = start([&] { middle = context(); });
+  top.cancel();
+  top = context();
+  other.join();
+  expect(is_closed(done), "the walk has reached it");
+}
+
+MODEL(context_sweep_against_take, "whoever leaves one to a list looks for those that nobody can see, while a walk takes them",
+      .preemptions = 2) {
+  const context parent = context::background().with_cancel();
+  context second = parent.with_cancel();
+  const weft::recv_chan<> kept = second.done();
+  { const weft::recv_chan<> forgotten = parent.with_cancel().done(); }
+  auto drops = start([&] { second = context(); });
+  parent.cancel();
+  drops.join();
+  expect(is_closed(kept), "the one that is seen is closed");
+}
+
+MODEL(context_sweep_against_deadline, "and while the deadline of one that nobody can see comes", .preemptions = 2) {
+  const outside timers;
+  const context parent = context::background().with_cancel();
+  context second = parent.with_cancel();
+  const weft::recv_chan<> kept = second.done();
+  { const weft::recv_chan<> forgotten = parent.with_deadline(timers.at).done(); }
+  auto keeper = start([&] { timers.comes(); });
+  second = context();
+  keeper.join();
+}
+
+MODEL(context_observed_against_done, "whether it is seen is asked while it is cancelled", .preemptions = 2) {
+  const context parent = context::background().with_cancel();
+  context a = parent.with_cancel();
+  context b = a.with_cancel();
+  const weft::recv_chan<> done = b.done();
+  auto drops = start([&] { a = context(); });
+  b.cancel();
+  b = context();
+  drops.join();
+  expect(is_closed(done), "it was cancelled");
+}
+
+// What the program's code does there must find the root settled, and nothing left half done.
+MODEL(context_value_dies_in_a_walk, "the last handle of one below goes while the walk has a share; its value cancels again",
+      .preemptions = 2) {
+  struct dies {
+    context root;
+    ~dies() {
+      if (root != context()) root.cancel();
+    }
+  };
+  const context root = context::background().with_cancel();
+  context below = root.with_value("k", std::make_shared<dies>(dies{root})).with_cancel();
+  weft::recv_chan<> done = below.done();
+  auto drops = start([&] {
+    below = context();
+    done = nullptr;
+  });
+  root.cancel();
+  drops.join();
 }
 
 }  // namespace

@@ -1,19 +1,25 @@
 // How contexts go that nobody has a handle of: what can still be seen of them ends with their parent, or their stop token, and
 // what nobody sees is not kept.
 #include <gtest/gtest.h>
+#include <pthread.h>
 
+#include <chrono>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <thread>
 #include <vector>
 
+#include "model/process.hpp"
 #include "support/runtime_fixture.hpp"
 #include "weft/weft.hpp"
 
 namespace {
 
 using namespace weft;
+using namespace std::chrono_literals;
 
 // Each on goroutines of several Ps, and on a plain thread.
 void everywhere(const std::function<void()>& body) {
@@ -129,6 +135,56 @@ TEST(letting_go, a_function_that_throws_keeps_no_other_from_being_called) {
   EXPECT_NE(caught, 0);
   EXPECT_EQ(called, 3);
   EXPECT_TRUE(token.stop_requested());
+}
+
+// pthread_exit unwinds, and the C library ends the process if anybody stops that: what was still to be called is then called on a
+// thread of its own, and the thread ends.
+TEST(letting_go, a_function_that_ends_its_thread_keeps_no_other_from_being_called) {
+  for (const bool first : {true, false}) {
+    const context c = context::background().with_cancel();
+    const std::stop_token token = c.stop_token();
+    std::latch called(3);
+    bool unwound = false;
+    bool returned = false;
+    const auto counts = [&] { called.count_down(); };
+    const auto after = context::after_func(c, counts);
+    std::optional<context::registration> exits;
+    const auto ends_its_thread = [&] { ::pthread_exit(nullptr); };
+    if (!first) exits.emplace(context::after_func(c, ends_its_thread));
+    const auto before = context::after_func(c, counts);
+    if (first) exits.emplace(context::after_func(c, ends_its_thread));
+    const std::stop_callback stops(token, counts);
+    std::thread([&] {
+      struct in_a_frame {
+        bool* unwound;
+        ~in_a_frame() { *unwound = true; }
+      } const frame{&unwound};
+      c.cancel();
+      returned = true;
+    }).join();
+    called.wait();
+    EXPECT_TRUE(unwound);
+    EXPECT_FALSE(returned);
+    EXPECT_TRUE(c.err());
+  }
+}
+
+// At a deadline it is called on a thread of its own, which then ends.
+TEST(letting_go, a_function_that_ends_the_thread_of_a_deadline_keeps_no_other_from_being_called) {
+  for (int i = 0; i < 3; ++i) {
+    const context c = context::background().with_timeout(1ms);
+    std::latch called(3);
+    const auto ends_its_thread = [&] {
+      called.count_down();
+      ::pthread_exit(nullptr);
+    };
+    const auto first = context::after_func(c, ends_its_thread);
+    const auto second = context::after_func(c, ends_its_thread);
+    const auto third = context::after_func(c, [&] { called.count_down(); });
+    called.wait();
+    EXPECT_EQ(c.err(), context_errc::deadline_exceeded);
+  }
+  while (rt::the_process.outside_threads.load(rt::acquire) != 0) std::this_thread::yield();
 }
 
 TEST(with, goroutines_that_a_plain_thread_starts_inherit_its_context) {
