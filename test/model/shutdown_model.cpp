@@ -4,6 +4,7 @@
 #include "model/town.hpp"
 #include "sched/countdown.hpp"
 #include "sched/park.hpp"
+#include "sched/timers.hpp"
 #include "weft/error.hpp"
 
 namespace weft::rt {
@@ -110,6 +111,63 @@ MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before 
   ender.join();
   t.expect_over();
   expect(ran == (refused ? 0 : 1), "started and run, or refused");
+}
+
+// Main has called exit. One goroutine is left, and ends while the last timer is being fired on another P.
+struct last_timer {
+  town t{2};
+  rt::timer due;
+  rt::m* fires = nullptr;
+  rt::m* runs = nullptr;
+
+  last_timer(const rt::timer_ops* ops, void* arg) {
+    rt::the_process.goidgen.store(100, rt::relaxed);
+    t.sched()->attention.fetch_or(rt::attention_main_exited, rt::release);
+    due.ops = ops;
+    due.arg = arg;
+    rt::g* gp = t.goroutine([](rt::g*) { return then::ends; });
+    fires = t.m_with(0);
+    runs = t.m_with(1, gp);
+    t.p(0)->timers->insert(&due, rt::os::now());
+  }
+  void pass() {
+    auto other = [&] { t.live(fires); };
+    auto s = start(other);
+    t.live(runs);
+    s.join();
+    t.expect_over();
+  }
+};
+
+// It is in no heap then, and its goroutine not yet among those that are alive.
+MODEL(shutdown_beside_the_last_timer, "the last goroutine ends while a timer's function is about to start another",
+      .preemptions = 2, .timeouts = 0) {
+  using entry = weft::detail::entry_of<no_capture, no_capture>;
+  static constexpr auto fire = [](rt::g* self, void* begun, std::uint64_t, std::int64_t) {
+    no_capture f = nothing;
+    if (rt::launch_by_timer(self->m, &entry::ops, &f, 0, nullptr)) ++*static_cast<int*>(begun);
+  };
+  static constexpr rt::timer_ops ops{fire, [](void*, std::uint64_t) {}};
+  int begun = 0;
+  last_timer l(&ops, &begun);
+  l.t.started_outside = [&](rt::g*) {
+    l.t.main_returns();  // for an end that is none with a report
+    return then::ends;
+  };
+  l.pass();
+  expect(begun == 1, "its goroutine was started");
+}
+
+// Whoever has gone to sleep because it was being fired is not asked again: who fires looks.
+MODEL(shutdown_beside_a_timer_that_starts_none, "the last goroutine ends while a timer is fired that nobody waits for",
+      .preemptions = 2, .timeouts = 0) {
+  static constexpr auto fire = [](rt::g*, void* arg, std::uint64_t, std::int64_t) {
+    static_cast<town*>(arg)->main_returns();  // for an end that is none with a report
+  };
+  static constexpr rt::timer_ops ops{fire, [](void*, std::uint64_t) {}};
+  last_timer l(&ops, nullptr);
+  l.due.arg = &l.t;
+  l.pass();
 }
 
 MODEL(shutdown_rest_against_give, "an idle M whose rest is over is being taken: it runs what it was taken for",
