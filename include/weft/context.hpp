@@ -182,9 +182,7 @@ class context {
       return context(detail::context_with_deadline(n_, detail::to_ns(at.time_since_epoch()),
                                                    static_cast<std::exception_ptr&&>(cause)));
     } else {
-      using wide = std::chrono::duration<long double>;
-      return with_timeout(wide(at.time_since_epoch()) - wide(Clock::now().time_since_epoch()),
-                          static_cast<std::exception_ptr&&>(cause));
+      return with_timeout(std::chrono::nanoseconds(detail::ns_until(at)), static_cast<std::exception_ptr&&>(cause));
     }
   }
   /// with_deadline(now + d).

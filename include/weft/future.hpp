@@ -161,8 +161,8 @@ class future {
   }
   template <class Clock, class Duration>
   std::future_status wait_until(const std::chrono::time_point<Clock, Duration>& t) const {
-    using wide = std::chrono::duration<long double>;
-    return wait_for(wide(t.time_since_epoch()) - wide(Clock::now().time_since_epoch()));
+    state();
+    return detail::future_wait_for(s_, detail::ns_until(t)) ? std::future_status::ready : std::future_status::timeout;
   }
 
   /// Waits, and returns the result, any number of times, from any handle; it lives as long as one of them. For void nothing,

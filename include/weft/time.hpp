@@ -32,6 +32,7 @@ struct clock {
 
 /// Waits at least that long; not at all for zero or less.
 ///   Throws    weft::cancelled, when it has to wait: a cancellation point, also of a sleep that has begun.
+///             weft::error for a NaN, as whatever takes a duration.
 ///   Blocks    the goroutine, or the plain thread. In an exploration it costs no time at all.
 ///   Cost      O(log n) of the goroutines that sleep; no thread, no allocation. Go: time.Sleep.
 template <class Rep, class Period>

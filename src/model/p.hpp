@@ -60,6 +60,7 @@ struct alignas(64) p {
   alignas(64) p_status_word status;
   atomic<std::uint32_t> schedtick{0};  // one more for each slice begun
   atomic<bool> slice_over{false};      // set by a revoker: a new slice begins at the next runqget
+  atomic<std::uint32_t> firing{0};     // odd: its holder has popped timers, or is about to, and calls them
   atomic<std::uint64_t> created{0};    // goroutines started by this P
   atomic<std::uint64_t> ended{0};      // goroutines that ended on it
   atomic<std::uint64_t> steals{0};     // goroutines it took from others

@@ -9,6 +9,7 @@
 //        then nobody touches the timer any more, and its frame may go.
 //        timers.watch  who inserts: min_when_, barrier, who watches? / who is about to sleep: says until when, barrier,
 //        min_when_ (sched/timers.hpp).
+//        timers.firing  who pops says so, then min_when_ (release) (sched/timers.hpp).
 // Never  touch a timer after it was popped. Take another lock with this one held: it is a leaf, so that the commit of a
 //        park may insert with an object's lock held, and who fires holds none when it takes an object's.
 // Why    4-ary, and the times in the array: a removal looks at one line a level, and at no timer but those that move
@@ -167,7 +168,9 @@ class timer_heap {
   static constexpr std::uint32_t parent(std::uint32_t i) { return (i - 1) / arity; }
 
   std::uint32_t size() const { return n_.load(relaxed); }
-  void publish() { min_when_.store(size() == 0 ? no_timer : entries_[0].when, relaxed); }
+  void publish() {
+    min_when_.store(size() == 0 ? no_timer : entries_[0].when, release);  // order: timers.firing
+  }
   void place(std::uint32_t i, entry e) {
     entries_[i] = e;
     e.t->index = i;

@@ -253,7 +253,7 @@ bool end_if_last(sched_t* rt) {
   if ((why & (attention_main_returned | attention_main_exited)) == 0) return false;
   if (goroutines_alive(rt) != 0) return false;
   if ((why & attention_main_returned) == 0) {
-    if (next_timer(rt) != no_timer) return false;  // its function may start some
+    if (!nothing_to_come(rt)) return false;
     no_goroutines();
   }
   noise(noise_at::last_out);

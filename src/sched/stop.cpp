@@ -83,6 +83,16 @@ void drain_to_global(sched_t* rt, p* pp) {
 }
 
 // Its caches, for the others.
+// start_world sees to it that somebody watches (FAULTS 14). Between the two heaps nobody is to find none of them: as if they were
+// being fired. Whoever looks for the end then, on an M that ends, need not be called again: they are still to come.
+void move_timers(p* from, p* to) {
+  if (from->timers->size_hint() == 0) return;
+  const std::uint32_t firing = from->firing.load(relaxed);
+  from->firing.store(firing + 1, relaxed);  // order: timers.firing
+  from->timers->move_to(*to->timers);
+  from->firing.store(firing + 2, release);  // order: timers.firing
+}
+
 void empty_caches(sched_t* rt, p* pp) {
   {
     mutex_guard guard(rt->gfree_lock);
@@ -190,7 +200,7 @@ void procresize(sched_t* rt, std::uint32_t n) {
   if (n > rt->nallp.load(relaxed)) rt->nallp.store(n, release);
   for (std::uint32_t i = n; i < old; ++i) {
     drain_to_global(rt, &rt->allp[i]);
-    rt->allp[i].timers->move_to(*rt->allp[0].timers);  // start_world sees to it that somebody watches (FAULTS 14)
+    move_timers(&rt->allp[i], &rt->allp[0]);
     rt->allp[i].status.set(p_status::stopped, p_status::dead);
   }
   rt->nprocs.store(n, release);  // order: stop.procs

@@ -84,6 +84,8 @@ std::uint32_t fire_due(m* mp, p_timers& heap, std::int64_t now) {
   const bool had_work = !pp->q.empty();
   std::uint32_t fired = 0;
   std::uint32_t woken = 0;
+  const std::uint32_t firing = pp->firing.load(relaxed);
+  pp->firing.store(firing + 1, relaxed);  // order: timers.firing
   for (std::uint32_t n = batch; n == batch;) {
     due_timer due[batch];
     n = 0;
@@ -100,6 +102,7 @@ std::uint32_t fire_due(m* mp, p_timers& heap, std::int64_t now) {
     }
     fired += n;
   }
+  pp->firing.store(firing + 2, release);  // order: timers.firing
   if (fired == 0) return 0;
   pp->unwatched = true;
   // One goroutine runs right here, next; for more than that another thread is worth waking.
@@ -156,6 +159,25 @@ std::int64_t next_timer(const sched_t* rt) {
   std::int64_t first = no_timer;
   for (std::uint32_t i = 0, n = procs(rt); i < n; ++i) first = std::min(first, rt->allp[i].timers->min_when());
   return first;
+}
+
+// Those that are being fired, or have been; odd: some are.
+static std::uint32_t firings(const sched_t* rt, bool* now) {
+  std::uint32_t sum = 0;
+  for (std::uint32_t i = 0, n = rt->nallp.load(acquire); i < n; ++i) {
+    const std::uint32_t one = rt->allp[i].firing.load(acquire);  // order: timers.firing
+    *now = *now || one % 2 != 0;
+    sum += one;
+  }
+  return sum;
+}
+
+bool nothing_to_come(const sched_t* rt) {
+  bool now = false;
+  const std::uint32_t before = firings(rt, &now);
+  if (goroutines_alive(rt) != 0 || next_timer(rt) != no_timer) return false;
+  store_load_barrier();  // order: timers.firing
+  return firings(rt, &now) == before && !now;
 }
 
 void keep_watch(sched_t* rt) {

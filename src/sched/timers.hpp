@@ -15,6 +15,12 @@
 //        (keep_watch after handoffp, start_world): whenever a P is idle and a timer is pending, somebody watches, or looks.
 //        The watch whose time has come ceases to watch (watch_until = 0) and is once more about to sleep: it looks behind its
 //        barrier, also to find that there is nothing to watch any more. Whoever armed a timer since may have trusted it.
+//        timers.firing  who fires: p.firing odd; min_when_ without what is popped (release); the calls; p.firing even (release)
+//                       who ends the last goroutine, and main has exited: p.firing of all Ps (acquire); no goroutine is alive;
+//                       min_when_ of all Ps; barrier; p.firing
+//        A function that has been popped and has not launched its goroutine yet is in no heap, and no goroutine that is alive
+//        stands for it. Who finds a heap without it finds the number odd, or another; or the same, even, and then it has begun
+//        with the look at who is alive before it. Whoever was firing comes by find_runnable next, and looks once more.
 // Why    the watch is no special thread, and has no P. With all Ps busy nobody watches: each looks after its own. A goroutine
 //        that parks until a time wakes nobody when its M goes on to look for work: if that finds none it watches itself. So
 //        one goroutine that sleeps again and again on an idle runtime wakes one thread, its own.
@@ -52,6 +58,9 @@ bool timers_want(const m* mp);
 
 // The first of all Ps; never: there is none.
 std::int64_t next_timer(const sched_t* rt);
+
+// No goroutine is alive, no timer is pending and none is being fired: nothing of the runtime can start one any more.
+bool nothing_to_come(const sched_t* rt);
 
 // ---- who watches
 

@@ -7,6 +7,7 @@ namespace weft::check {
 
 struct system_answers {
   std::uint32_t refuse_threads = 0;  // so many thread_start from now on fail with EAGAIN
+  void (*deadlock)() = nullptr;      // called by who reports one, instead of a failure; does not return
 };
 system_answers& system_now();
 // Before each execution.

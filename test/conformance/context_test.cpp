@@ -466,6 +466,26 @@ TEST(context, a_deadline_cancels_not_before_its_time) {
   });
 }
 
+// A clock that stands, so far from its beginning that a nanosecond is less than a double, or a long double, of seconds can tell.
+struct still_clock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<still_clock>;
+  static constexpr bool is_steady = true;
+  static time_point now() { return time_point(1'700'000'000'123'456'789ns); }
+};
+
+TEST(context, a_deadline_by_another_clock_is_exact) {
+  weft::sim::explore({.runs = 1}, [] {
+    for (int k = 1; k < 1000; ++k) {
+      const context c = context::background().with_deadline(still_clock::now() + std::chrono::nanoseconds(k * 7919));
+      ASSERT_TRUE(c.deadline());
+      ASSERT_EQ((*c.deadline() - weft::clock::now()).count(), k * 7919);
+    }
+  });
+}
+
 TEST(context, the_earlier_deadline_wins) {
   everywhere([] {
     const auto at = weft::clock::now() + 2ms;

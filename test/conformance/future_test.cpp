@@ -240,6 +240,30 @@ TEST(future, wait_for_ends_in_time) {
   });
 }
 
+// A clock that stands, so far from its beginning that a nanosecond is less than a double, or a long double, of seconds can tell.
+struct still_clock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<still_clock>;
+  static constexpr bool is_steady = true;
+  static time_point now() { return time_point(1'700'000'000'123'456'789ns); }
+};
+
+TEST(future, a_time_by_another_clock_is_exact) {
+  weft::sim::explore({.runs = 1}, [] {
+    const chan<> go_on;
+    const auto f = async([go_on] { go_on.recv(); });
+    for (int k = 1; k < 100; ++k) {
+      const auto begun = weft::clock::now();
+      ASSERT_EQ(f.wait_until(still_clock::now() + std::chrono::nanoseconds(k * 7919)), std::future_status::timeout);
+      ASSERT_EQ((weft::clock::now() - begun).count(), k * 7919);
+    }
+    go_on.send();
+    f.wait();
+  });
+}
+
 TEST(future, a_timeout_against_the_result_has_one_winner) {
   everywhere([] {
     const auto f = async([] {

@@ -645,7 +645,6 @@ TEST(timer, fires_beside_goroutines_that_block_without_pause) {
       {.procs = {1, 2}, .seeds = 1});
 }
 
-// One P, and nobody on it but a goroutine that gives way: it looks at the timers when its ticks end.
 // The only P was to look at a timer at the end of a tick, and the timer was stopped before: it looks at its ticks all the same.
 // From the moment at which the sleep is over, or the goroutine is in the global queue, there are few ticks to the next look.
 TEST(timer, that_is_stopped_at_once_takes_no_look_with_it) {
@@ -698,6 +697,7 @@ TEST(timer, that_is_stopped_at_once_takes_no_look_with_it) {
   }
 }
 
+// One P, and nobody on it but a goroutine that gives way: it looks at the timers when its ticks end.
 TEST(timer, fires_beside_a_goroutine_that_only_yields) {
   for_each_case(
       [](const run_case&) {

@@ -92,7 +92,7 @@ MODEL(deadlock_beside_a_thread_that_ends, "a thread outside makes the last one r
 
 // Popped, its timer is in no heap, and its thread has nothing else to be seen by.
 MODEL(deadlock_beside_the_timekeeper, "a timer of no runtime makes the last one ready, while the look comes",
-      .preemptions = 2, .timeouts = 0) {
+      .preemptions = 1, .timeouts = 0) {
   town t(1);
   watched(t);
   int turns = 0;

@@ -1,9 +1,11 @@
 // The end of a runtime: threads outside wake its last goroutine, and the runtime is freed as soon as the counts say so.
 // Whatever is used after that is used after free.
+#include "checker/sys_model.hpp"
 #include "model/fabric.hpp"
 #include "model/town.hpp"
 #include "sched/countdown.hpp"
 #include "sched/park.hpp"
+#include "sched/timers.hpp"
 #include "weft/error.hpp"
 
 namespace weft::rt {
@@ -110,6 +112,82 @@ MODEL(shutdown_against_go, "a goroutine from outside is refused, or runs before 
   ender.join();
   t.expect_over();
   expect(ran == (refused ? 0 : 1), "started and run, or refused");
+}
+
+// Main has called exit. One goroutine is left, and ends while the last timer is being fired on another P. Who finds that nobody is
+// left reports it, which ends the process: here, all go home.
+struct last_timer {
+  struct reported {};
+
+  town t{2};
+  rt::timer due;
+  rt::m* fires = nullptr;
+  rt::m* runs = nullptr;
+  bool to_begin;  // its function starts a goroutine
+  bool ran = false;
+  rt::atomic<int> reports{0};
+
+  last_timer(const rt::timer_ops* ops, bool starts_one) : to_begin(starts_one) {
+    system_now().deadlock = [] { throw reported(); };
+    rt::the_process.goidgen.store(100, rt::relaxed);
+    t.sched()->attention.fetch_or(rt::attention_main_exited, rt::release);
+    t.started_outside = [this](rt::g*) {
+      ran = true;
+      return then::ends;
+    };
+    due.ops = ops;
+    due.arg = this;
+    rt::g* gp = t.goroutine([](rt::g*) { return then::ends; });
+    fires = t.m_with(0);
+    runs = t.m_with(1, gp);
+    t.p(0)->timers->insert(&due, rt::os::now());
+  }
+  void live(rt::m* mp) {
+    try {
+      t.live(mp);
+    } catch (const reported&) {
+      expect(!to_begin || ran, "the goroutine of the timer has been, before nobody is left");
+      reports.fetch_add(1, rt::relaxed);
+      t.main_returns();
+      rt::end_if_last(t.sched());
+      if (mp->spinning) {
+        mp->set_spinning(false);
+        rt::end_spinning(rt::spin(t.sched()));
+      }
+      if (mp->p != nullptr) rt::releasep(mp);
+      rt::setg(nullptr);
+      rt::leave(t.sched()->live_ms);
+    }
+  }
+  void pass() {
+    auto other = [&] { live(fires); };
+    auto s = start(other);
+    live(runs);
+    s.join();
+    t.expect_over();
+    expect(reports.load(rt::relaxed) != 0, "somebody has found that nobody is left");
+  }
+};
+
+// It is in no heap then, and its goroutine not yet among those that are alive.
+MODEL(shutdown_beside_the_last_timer, "the last goroutine ends while a timer's function is about to start another",
+      .preemptions = 1, .timeouts = 0) {
+  static constexpr auto fire = [](rt::g* self, void*, std::uint64_t, std::int64_t) {
+    using entry = weft::detail::entry_of<no_capture, no_capture>;
+    no_capture f = nothing;
+    expect(rt::launch_by_timer(self->m, &entry::ops, &f, 0, nullptr), "the end has not come");
+  };
+  static constexpr rt::timer_ops ops{fire, [](void*, std::uint64_t) {}};
+  last_timer l(&ops, true);
+  l.pass();
+}
+
+// Whoever has gone to sleep because it was being fired is not asked again: who fires looks.
+MODEL(shutdown_beside_a_timer_that_starts_none, "the last goroutine ends while a timer is fired that nobody waits for",
+      .preemptions = 1, .timeouts = 0) {
+  static constexpr rt::timer_ops ops{[](rt::g*, void*, std::uint64_t, std::int64_t) {}, [](void*, std::uint64_t) {}};
+  last_timer l(&ops, false);
+  l.pass();
 }
 
 MODEL(shutdown_rest_against_give, "an idle M whose rest is over is being taken: it runs what it was taken for",

@@ -2,13 +2,17 @@
 #include "base/wires.hpp"
 
 #include "checker/machine.hpp"
+#include "checker/sys_model.hpp"
 
 namespace weft::rt {
 namespace {
 
 void fatal_dump() {}
 void uncaught(const g*) { check::fail("an exception that nobody catches"); }
-void deadlock(const char* text) { check::fail("deadlock: %s", text); }
+void deadlock(const char* text) {
+  if (check::system_now().deadlock != nullptr) check::system_now().deadlock();
+  check::fail("deadlock: %s", text);
+}
 void awaited(const sched_t*, std::int64_t, bool) {}
 void thread_ended(const g*) { check::fail("a thread has ended under its goroutine"); }
 void overflow_sig(const g*, std::uintptr_t) {}
