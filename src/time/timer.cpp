@@ -134,7 +134,7 @@ void func_start(func_timer* t, std::int64_t ns) {
   t->creator = starter("weft::after_func")->goid;
   t->pc = __builtin_return_address(0);
   rt::caller me(rt::op::timer_start, t);
-  func_hold(t);
+  ++t->refs;  // nobody else has seen it
   arm_func(t, me, ns);
 }
 
@@ -163,7 +163,9 @@ void func_hold(func_timer* t) noexcept {
 }
 
 void func_drop(func_timer* t) noexcept {
-  if (t == nullptr || __atomic_fetch_sub(&t->refs, 1, __ATOMIC_ACQ_REL) != 1) return;
+  if (t == nullptr) return;
+  // Who has the only share needs no locked instruction to know it: nobody else can make another.
+  if (__atomic_load_n(&t->refs, __ATOMIC_ACQUIRE) != 1 && __atomic_fetch_sub(&t->refs, 1, __ATOMIC_ACQ_REL) != 1) return;
   t->ops->destroy(func_of(t));
   free_memory(t);
 }
