@@ -241,16 +241,17 @@ MODEL(context_sweep_against_deadline, "and while the deadline of one that nobody
   keeper.join();
 }
 
-MODEL(context_observed_against_done, "whether it is seen is asked while it is cancelled", .preemptions = 2) {
+MODEL(context_sweep_against_one_below, "whether anybody sees it is asked while one below it ends, and leaves its list",
+      .preemptions = 2) {
+  const outside timers;
   const context parent = context::background().with_cancel();
-  context a = parent.with_cancel();
-  context b = a.with_cancel();
-  const weft::recv_chan<> done = b.done();
-  auto drops = start([&] { a = context(); });
-  b.cancel();
-  b = context();
-  drops.join();
-  expect(is_closed(done), "it was cancelled");
+  const weft::recv_chan<> below = parent.with_cancel().with_deadline(timers.at).done();
+  context second = parent.with_cancel();
+  const weft::recv_chan<> kept = second.done();
+  auto keeper = start([&] { timers.comes(); });
+  second = context();
+  keeper.join();
+  expect(is_closed(below), "whoever watches hears of it");
 }
 
 // What the program's code does there must find the root settled, and nothing left half done.
