@@ -214,7 +214,8 @@ class context {
   ///   Cost      linear in the contexts below, without recursion, and without a lock while anybody else's code runs.
   ///   Functions that a std::stop_callback has for stop_token() are called by it, in the end.
   ///   Throws    on a plain thread, what the first of the functions of after_func to throw there has thrown, in the end: all
-  ///             are called, and all is done by then. Others' exceptions are lost.
+  ///             are called, and all is done by then. Others' exceptions are lost. One that ends the thread (pthread_exit) is
+  ///             not stopped in that: those that are left are called on a thread of their own.
   void cancel(std::exception_ptr cause = {}) const {
     detail::context_cancel(n_, static_cast<std::exception_ptr&&>(cause));
   }
@@ -282,7 +283,7 @@ class context {
   /// Calls f in a goroutine of its own, under no context, once ctx is cancelled; at once, if it is. On a plain thread that
   /// cancels, f is called there, before cancel() returns. At a deadline that a plain thread has made, or whose runtime has
   /// ended, f is called on a thread of its own, which ends the process if f throws, as a goroutine does.
-  ///   Throws    std::bad_alloc, what f's move constructor throws.
+  ///   Throws    std::bad_alloc, what f's move constructor throws; if it is called here, what f throws.
   template <class F>
     requires std::is_invocable_v<std::decay_t<F>>
   static registration after_func(const context& ctx, F&& f) {

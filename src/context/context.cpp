@@ -96,7 +96,7 @@ struct canceler : context_node, child {
   // Lives as long as this is linked, or has a share of its parent; null: nobody above. Linked without one: it was owned, and
   // its timer may have lent it itself (`share_of`); then `up` is looked at under the deadline's lock.
   canceler* up = nullptr;
-  hchan* done = nullptr;   // a share; written with the lock, read without
+  hchan* done = nullptr;  // a share; written with the lock, read without
   std::stop_source* stop = nullptr;
   from_token* from = nullptr;
   deadline* timer = nullptr;  // a share, until this is destroyed; set with the lock, before it is not open
