@@ -1,7 +1,6 @@
 #include "chan/timer_chan.hpp"
 
 #include <cstring>
-
 #include <new>
 #include <utility>
 
