@@ -147,7 +147,7 @@ v0::detail::chan_op try_send(hchan* c, place from) {
     wait_on_nil(wait_reason::chan_receive_nil);
   if (is_drained(c)) {  // order: chan.closed
     if (c->closed != v0::detail::is_of_timer) return false;
-    if (!timer_recv(c, to)) unwind();
+    if (!timer_recv(c, to.elem, to.put)) unwind();
     return true;
   }
   switch (operate<false>(c, to, true)) {
@@ -164,7 +164,7 @@ v0::detail::chan_op try_recv(hchan* c, place to) {
   if (looks_empty(c) && looks_open(c)) return v0::detail::chan_op::would_block;
   if (is_drained(c)) {  // order: chan.closed
     if (c->closed != v0::detail::is_of_timer) return v0::detail::chan_op::closed;
-    return timer_try_recv(c, to) ? v0::detail::chan_op::ok : v0::detail::chan_op::would_block;
+    return timer_try_recv(c, to.elem, to.put) ? v0::detail::chan_op::ok : v0::detail::chan_op::would_block;
   }
   switch (operate<false>(c, to, false)) {
     case end::closed: return v0::detail::chan_op::closed;

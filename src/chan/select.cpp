@@ -203,8 +203,12 @@ class selecting {
         return true;
       }
     }
-    const attempt a = s.ops->kind == case_kind::send ? send_now(s.c, where(s, landing_), next)
-                                                     : recv_now(s.c, where(s, landing_), next);
+    attempt a = s.ops->kind == case_kind::send ? send_now(s.c, where(s, landing_), next)
+                                               : recv_now(s.c, where(s, landing_), next);
+    if (a == attempt::closed && s.c->closed == is_of_timer) {
+      const place to = where(s, landing_);
+      a = timer_now(s.c, to.elem, to.put);
+    }
     if (a == attempt::nobody) return false;
     chosen_ = {i, a == attempt::done};
     sent_to_closed_ = s.ops->kind == case_kind::send && a == attempt::closed;

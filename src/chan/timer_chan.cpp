@@ -1,5 +1,6 @@
 #include "chan/timer_chan.hpp"
 
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -23,7 +24,11 @@ bool take(timer_chan* t, place to, std::int64_t now) {
   } else {
     t->pending = false;
   }
-  move_elem(t->type, to, {&value, nullptr, nullptr});
+  if (to.put != nullptr) {
+    move_elem(t->type, to, {&value, nullptr, nullptr});
+  } else if (to.elem != nullptr) {
+    std::memcpy(to.elem, &value, sizeof value);
+  }
   return true;
 }
 
@@ -93,19 +98,21 @@ std::int64_t timer_when(const hchan* c) {
   return t->pending ? t->when : no_timer;
 }
 
-attempt timer_now(hchan* c, place to) { return take(of(c), to, now_for(getg())) ? attempt::done : attempt::nobody; }
-
-bool timer_try_recv(hchan* c, place to) {
-  caller me;
-  mutex_guard guard(lock_of(c));
-  return take(of(c), to, me.now());
+attempt timer_now(hchan* c, void* to, v0::detail::elem_fn put) {
+  return take(of(c), {to, put, nullptr}, now_for(getg())) ? attempt::done : attempt::nobody;
 }
 
-bool timer_recv(hchan* c, place to) {
+bool timer_try_recv(hchan* c, void* to, v0::detail::elem_fn put) {
+  caller me;
+  mutex_guard guard(lock_of(c));
+  return take(of(c), {to, put, nullptr}, me.now());
+}
+
+bool timer_recv(hchan* c, void* to, v0::detail::elem_fn put) {
   caller me;
   for (;;) {
     lock_of(c).lock();
-    const bool taken = take(of(c), to, me.now());
+    const bool taken = take(of(c), {to, put, nullptr}, me.now());
     if (taken || me.cancelled()) {
       lock_of(c).unlock();
       return taken;
@@ -114,9 +121,8 @@ bool timer_recv(hchan* c, place to) {
     sg.gp = me.waiter();
     sg.addr = c;
     sg.kind = wait_kind::chan;
-    sg.elem = to.elem;
-    sg.put = to.put;
-    sg.copy = to.copy;
+    sg.elem = to;
+    sg.put = put;
     sg.sends = false;
     waitq::recv(c).push_back(&sg);
     me.wait_until<unlock_chan>(sg, c, wait_reason::chan_receive, true, timer_when(c));

@@ -19,7 +19,7 @@
 
 namespace weft::rt {
 
-struct place;
+enum class attempt : std::uint8_t;
 
 struct timer_chan : hchan {
   std::int64_t when;
@@ -39,7 +39,9 @@ bool timer_clear(hchan* c);
 // With the lock: when a receive can happen; no_timer: not while nobody resets it.
 std::int64_t timer_when(const hchan* c);
 // False: the goroutine is to unwind.
-[[gnu::cold]] bool timer_recv(hchan* c, place to);
-[[gnu::cold]] bool timer_try_recv(hchan* c, place to);
+[[gnu::cold]] bool timer_recv(hchan* c, void* to, v0::detail::elem_fn put);
+[[gnu::cold]] bool timer_try_recv(hchan* c, void* to, v0::detail::elem_fn put);
+// With the lock, as recv_now. (Not by `place`: three words go through memory, and the caller's fast path keeps a frame for it.)
+[[gnu::cold]] attempt timer_now(hchan* c, void* to, v0::detail::elem_fn put);
 
 }  // namespace weft::rt

@@ -102,9 +102,6 @@ inline void set_count(hchan* c, std::uint64_t n) {
 // What came of an attempt, with the lock held all the time.
 enum class attempt : std::uint8_t { done, closed, nobody };
 
-// recv_now of a timer's channel (timer_chan.cpp).
-[[gnu::cold]] attempt timer_now(hchan* c, place to);
-
 // Sends, if that can be done now. `next` gets the receiver to be readied, if there is one.
 // Throws what the element's move throws: then nothing has happened, but that `next` may be a select that is to try again.
 [[gnu::always_inline]] inline attempt send_now(hchan* c, place from, g*& next) {
@@ -148,6 +145,7 @@ inline bool refill(hchan* c, g*& next) {
   return r == wait_result::handed;
 }
 
+// The same of a receive; c is not a timer's channel, which who receives has seen without the lock (is_drained).
 [[gnu::always_inline]] inline attempt recv_now(hchan* c, place to, g*& next) {
   if (c->qcount != 0) {
     move_out(c, to);
@@ -155,7 +153,7 @@ inline bool refill(hchan* c, g*& next) {
     if (!refill(c, next)) set_count(c, c->qcount - 1);
     return attempt::done;
   }
-  if (c->closed != 0) return c->closed == v0::detail::is_of_timer ? timer_now(c, to) : attempt::closed;
+  if (c->closed != 0) return attempt::closed;
   chan_sudog* sg = waitq::send(c).claim();
   if (sg == nullptr) return attempt::nobody;
   if (to.put == nullptr) {
