@@ -57,7 +57,6 @@ struct process {
   atomic<bool> outside_served{false};
   atomic<std::uint32_t> outside_fired{0};    // odd: one is about to be popped, or being called
   atomic<std::uint32_t> outside_threads{0};  // threads apart that it has started, and that have not called back yet
-  os::thread outside_left;                   // the one that ended last, whom the next joins; with outside_lock
 
   atomic<std::uint64_t> goidgen{0};
   atomic<std::uint32_t> runtimes{0};

@@ -27,6 +27,8 @@ struct thread {
 };
 // Starts fn(arg) on a new thread with every signal blocked but those of faults, and a small stack for g0. Returns errno.
 int thread_start(thread* out, void (*fn)(void*), void* arg);
+// The same, for the program's code: nobody joins it, and its stack is as large as the program's threads' are.
+int thread_start_alone(void (*fn)(void*), void* arg);
 thread this_thread();  // the caller, so that it can be joined
 void thread_join(thread t);
 bool thread_try_join(thread t);  // false: it still runs

@@ -191,6 +191,24 @@ int watch_thread_end(void (*fn)()) {
   return ::pthread_setspecific(end_key, reinterpret_cast<const void*>(fn));
 }
 
+static int start_with(pthread_attr_t* attr, std::uintptr_t* handle, void (*fn)(void*), void* arg) {
+  start_record* record = new (std::nothrow) start_record{fn, arg};
+  if (record == nullptr) return ENOMEM;
+  // The program's signals are for the program's threads. Those that a fault raises in the thread itself stay
+  // open: blocked, they would end the process without a report.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  for (const int sig : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) ::sigdelset(&all, sig);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  // Straight into its place: glibc writes it before the thread begins, which may be over, and about to be joined by
+  // somebody else, when this call returns.
+  static_assert(std::is_same_v<pthread_t, std::uintptr_t>);
+  const int e = ::pthread_create(handle, attr, thread_main, record);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (e != 0) delete record;
+  return e;
+}
+
 int thread_start(thread* out, void (*fn)(void*), void* arg) {
   pthread_attr_t attr;
   if (const int e = ::pthread_attr_init(&attr)) return e;
@@ -199,26 +217,18 @@ int thread_start(thread* out, void (*fn)(void*), void* arg) {
   if (least > 0 && static_cast<std::size_t>(least) > bytes) bytes = static_cast<std::size_t>(least);
   bytes = round_up(bytes + static_tls_bytes(), page_size());
   ::pthread_attr_setstacksize(&attr, bytes);
+  const int e = start_with(&attr, &out->handle, fn, arg);
+  if (e != 0) out->handle = 0;
+  ::pthread_attr_destroy(&attr);
+  return e;
+}
 
-  start_record* record = new (std::nothrow) start_record{fn, arg};
-  int e = ENOMEM;
-  if (record != nullptr) {
-    // The program's signals are for the program's threads. Those that a fault raises in the thread itself stay
-    // open: blocked, they would end the process without a report.
-    sigset_t all, before;
-    ::sigfillset(&all);
-    for (const int sig : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) ::sigdelset(&all, sig);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    // Straight into its place: glibc writes it before the thread begins, which may be over, and about to be joined by
-    // somebody else, when this call returns.
-    static_assert(std::is_same_v<pthread_t, std::uintptr_t>);
-    e = ::pthread_create(&out->handle, &attr, thread_main, record);
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (e != 0) {
-      out->handle = 0;
-      delete record;
-    }
-  }
+int thread_start_alone(void (*fn)(void*), void* arg) {
+  pthread_attr_t attr;
+  if (const int e = ::pthread_attr_init(&attr)) return e;
+  ::pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  std::uintptr_t handle = 0;
+  const int e = start_with(&attr, &handle, fn, arg);
   ::pthread_attr_destroy(&attr);
   return e;
 }

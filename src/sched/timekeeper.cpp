@@ -15,7 +15,6 @@
 //        one thread that sleeps. The look for a deadlock counts it.
 // Checked by test/unit/sched/callback_timer_test.cpp; test/model/deadlock_model.cpp (deadlock_beside_the_timekeeper).
 #include <new>
-#include <utility>
 
 #include "model/process.hpp"
 #include "os/sys.hpp"
@@ -31,15 +30,7 @@ struct apart {
 
 // Also when the program's code ends the thread, which unwinds it.
 struct leaves {
-  ~leaves() {
-    os::thread left;
-    {
-      mutex_guard guard(the_process.outside_lock);
-      left = std::exchange(the_process.outside_left, os::this_thread());
-    }
-    if (left.handle != 0) os::thread_join(left);
-    the_process.outside_threads.fetch_sub(1, release);  // order: outside.threads
-  }
+  ~leaves() { the_process.outside_threads.fetch_sub(1, release); }  // order: outside.threads
 };
 
 void call(void* arg) {
@@ -78,8 +69,7 @@ void call_apart(void (*fn)(void*), void* arg) {
   auto* c = new (std::nothrow) apart{fn, arg};
   if (c == nullptr) return fn(arg);
   the_process.outside_threads.fetch_add(1, relaxed);
-  os::thread started;
-  if (os::thread_start(&started, call, c) == 0) return;
+  if (os::thread_start_alone(call, c) == 0) return;
   the_process.outside_threads.fetch_sub(1, relaxed);
   delete c;
   fn(arg);

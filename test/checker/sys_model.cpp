@@ -107,6 +107,10 @@ int thread_start(thread* out, void (*fn)(void*), void* arg) {
   out->handle = check::spawn(fn, arg, PC) + 1;
   return 0;
 }
+int thread_start_alone(void (*fn)(void*), void* arg) {
+  thread started;
+  return thread_start(&started, fn, arg);
+}
 thread this_thread() { return {check::current_thread() + 1}; }
 void thread_join(thread t) { check::join(static_cast<std::uint32_t>(t.handle - 1), PC); }
 // Whoever tries is served after it: there is no point in looking at a thread that has not ended yet.
