@@ -34,8 +34,6 @@
 // Checked by test/model/context_model.cpp, test/conformance/context_test.cpp, test/unit/context.
 #include "weft/context.hpp"
 
-#include <cxxabi.h>
-
 #include <climits>
 #include <memory>
 #include <new>
@@ -584,10 +582,10 @@ void detach(canceler* n) {
       // Under no context: the one that has just ended would cancel it.
       const v0::detail::with_scope background(nullptr);
       c->func->ops->start(c->func);
-    } catch (const abi::__forced_unwind&) {
-      throw;
     } catch (...) {
-      if (thrown == nullptr) thrown = std::current_exception();
+      const std::exception_ptr caught = std::current_exception();
+      if (caught == nullptr) throw;  // nobody's exception: the thread ends
+      if (thrown == nullptr) thrown = caught;
     }
   }
   while (canceler* n = later.stops) {

@@ -1,6 +1,7 @@
 // sanitizers: what the runtime's own memory owes to AddressSanitizer and LeakSanitizer; nothing in other builds.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include "base/macros.hpp"
 
@@ -27,6 +28,14 @@ inline void leak_root_remove([[maybe_unused]] const void* at, [[maybe_unused]] s
   __lsan_unregister_root_region(at, bytes);
 #endif
 }
+
+// What only this memory points to is no leak from now on, whatever becomes of the memory: its words are kept for the life of
+// the process.
+#ifdef WEFT_ASAN
+void leak_forgive(const void* at, std::size_t bytes);
+#else
+inline void leak_forgive(const void*, std::size_t) {}
+#endif
 
 // The red zones of frames that were left by a switch outlive the mapping otherwise, and hit its successor.
 inline void unpoison([[maybe_unused]] void* at, [[maybe_unused]] std::size_t bytes) {

@@ -576,4 +576,28 @@ void fault_handler_install(fault_fn fn) {
   }
 }
 
+#ifdef WEFT_ASAN
+namespace {
+
+struct forgiven {
+  const forgiven* next;
+  std::uintptr_t words[];
+};
+constinit atomic<const forgiven*> all_forgiven{nullptr};
+
+}  // namespace
+
+// Red zones of frames that are gone lie in it.
+[[gnu::no_sanitize_address]] void leak_forgive(const void* at, std::size_t bytes) {
+  const std::size_t n = bytes / sizeof(std::uintptr_t);
+  auto* kept = static_cast<forgiven*>(std::malloc(sizeof(forgiven) + n * sizeof(std::uintptr_t)));
+  if (kept == nullptr) return;
+  const auto* word = static_cast<const volatile std::uintptr_t*>(at);
+  for (std::size_t i = 0; i < n; ++i) kept->words[i] = word[i];
+  kept->next = all_forgiven.load(relaxed);
+  while (!all_forgiven.compare_exchange_weak(kept->next, kept, release, relaxed)) {
+  }
+}
+#endif
+
 }  // namespace weft::rt::os

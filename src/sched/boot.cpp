@@ -18,6 +18,7 @@
 #include "base/noise.hpp"
 #include "base/print.hpp"
 #include "base/wires.hpp"
+#include "os/sanitizers.hpp"
 #include "os/sys.hpp"
 #include "sched/cancel.hpp"
 #include "sched/countdown.hpp"
@@ -518,7 +519,21 @@ void explored_runtime::run(void (*body)(void*), void* arg) {
   acquirep(m_, pp);
 }
 
+// What is owned by frames that nobody unwinds, by a callable that was not called, and by locals.
+static void forgive_leaks(const g* gp) {
+  if (gp->entry != nullptr) os::leak_forgive(gp->closure, sizeof gp->closure);
+  if ((gp->flags & g_has_extras) != 0) os::leak_forgive(gp->extras, sizeof *gp->extras);
+  std::uintptr_t from = gp->sched.sp;
+  for (const stack* st = gp->stack; st != nullptr; st = st->outer) {
+    // Of those further out the whole: where they were left is not known here.
+    if (from <= st->lo || from > st->sp0) from = st->lo;
+    os::leak_forgive(reinterpret_cast<const void*>(from), st->sp0 - from);
+    from = 0;
+  }
+}
+
 void explored_runtime::abandon(g* gp) {
+  forgive_leaks(gp);
   unqueue(gp);
   if (gp->stack != nullptr) {
     const eh_globals mine = *m_->eh;

@@ -165,7 +165,8 @@ void func_hold(func_timer* t) noexcept {
 void func_drop(func_timer* t) noexcept {
   if (t == nullptr) return;
   // Who has the only share needs no locked instruction to know it: nobody else can make another.
-  if (__atomic_load_n(&t->refs, __ATOMIC_ACQUIRE) != 1 && __atomic_fetch_sub(&t->refs, 1, __ATOMIC_ACQ_REL) != 1) return;
+  if (__atomic_load_n(&t->refs, __ATOMIC_ACQUIRE) != 1 && __atomic_fetch_sub(&t->refs, 1, __ATOMIC_ACQ_REL) != 1)
+    return;
   t->ops->destroy(func_of(t));
   free_memory(t);
 }
