@@ -801,6 +801,30 @@ void locked_ping_pong() {
 WORKLOAD(locked_ping_pong_1p, "a permit goes to and fro between two locked goroutines") { locked_ping_pong<1>(); }
 WORKLOAD(locked_ping_pong_2p, "the same over two Ps") { locked_ping_pong<2>(); }
 
+// Its P is handed off without a last look around: that work has found all Ps busy is said by needspinning alone.
+WORKLOAD(locked_beside_work_2p, "a locked goroutine waits, beside work that has found no idle P: its P goes to that") {
+  with_runtime(2, [] {
+    flag started{0}, f{0};
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      const w::os_thread_lock here;
+      set(started);
+      s.acquire();
+      wg.done();
+    });
+    spin_until(started);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    spin_until(f);
+    s.release();
+    wg.wait();
+  });
+}
+
 WORKLOAD(locked_end_2p, "a goroutine ends locked, its thread with it; the others go on") {
   int ran = 0;
   with_runtime(2, [&] {
