@@ -142,7 +142,6 @@ class outside {
   outside() { rt::the_process.outside_served.store(true, rt::release); }
   ~outside() {
     while (rt::the_process.outside_threads.load(rt::acquire) != 0) rt::os::pause();
-    if (rt::the_process.outside_left.handle != 0) rt::os::thread_join(rt::the_process.outside_left);
     rt::the_process.outside_timers.give_back_memory();
   }
   outside(const outside&) = delete;
