@@ -101,6 +101,8 @@ class on_stop {
  public:
   on_stop(const std::stop_token& token, Held&& f)
       : f_(static_cast<Held&&>(f)), opened_(&requested_), callback_(token, closer{&requested_}) {}
+  // Not inline: the library asks which thread this is, and a compiler would keep an answer from before the wait.
+  [[gnu::noinline]] ~on_stop() {}
   on_stop(const on_stop&) = delete;
   on_stop& operator=(const on_stop&) = delete;
 

@@ -35,8 +35,8 @@ class task_group {
   task_group& operator=(const task_group&) = delete;
   /// Cancels what is still running, and waits for it. Never throws, and is no cancellation point.
   ~task_group() {
-    ctx_.cancel();
     no_cancel uninterrupted;
+    end({});
     all_.wait();
   }
 
@@ -150,7 +150,16 @@ class task_group {
   void fail(std::exception_ptr thrown) {
     if (__atomic_exchange_n(&failed_, true, __ATOMIC_ACQ_REL)) return;
     first_ = thrown;
-    ctx_.cancel(static_cast<std::exception_ptr&&>(thrown));
+    end(static_cast<std::exception_ptr&&>(thrown));
+  }
+
+  // Nobody is to hear here of what a function that waits for the end throws (context::after_func), which is called all the same.
+  void end(std::exception_ptr cause) {
+    try {
+      ctx_.cancel(static_cast<std::exception_ptr&&>(cause));
+    } catch (...) {
+      if (std::current_exception() == nullptr) throw;  // none of C++'s: pthread_exit, or the cancellation of a thread
+    }
   }
 
   template <class F>

@@ -37,6 +37,7 @@
 #include <climits>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -51,6 +52,7 @@
 #include "sched/extras.hpp"
 #include "sched/park.hpp"
 #include "weft/error.hpp"
+#include "weft/lock_os_thread.hpp"
 #include "weft/this_goroutine.hpp"
 #include "weft/wait_group.hpp"
 
@@ -254,6 +256,7 @@ struct deadline {
     deadline* d;
     canceler* n;
     ~shares() {
+      const v0::no_cancel uninterrupted;  // destructors of values
       context_drop(n);
       drop(d);
     }
@@ -569,18 +572,21 @@ void detach(canceler* n) {
 // caller's to throw. One that ends its thread (pthread_exit, pthread_cancel) unwinds it, and that may be stopped by nobody, nor
 // may the others be called on the way: what is left is then for a thread apart.
 [[nodiscard]] std::exception_ptr finish(aftermath& later) {
+  if (later.empty()) return nullptr;
   struct remains {
     aftermath& later;
     ~remains() {
       if (!later.empty()) finish_apart(later);
     }
   } const left{later};
+  // All of it is the program's code, which is to run as it would anywhere: under no context, since the one that has just ended
+  // would cancel it, and not unwound because the runtime ends, through callbacks and destructors that must not throw.
+  const v0::detail::with_scope background(nullptr);
+  const v0::no_cancel uninterrupted;
   std::exception_ptr thrown;
   while (child* c = later.funcs) {
     later.funcs = c->next;
     try {
-      // Under no context: the one that has just ended would cancel it.
-      const v0::detail::with_scope background(nullptr);
       c->func->ops->start(c->func);
     } catch (...) {
       const std::exception_ptr caught = std::current_exception();
@@ -606,7 +612,10 @@ void finish_apart(aftermath& later) {
     const std::unique_ptr<aftermath> kept(static_cast<aftermath*>(arg));
     if (const std::exception_ptr thrown = finish(*kept)) std::rethrow_exception(thrown);
   };
-  call_apart(go_on, new aftermath(std::exchange(later, {})));
+  auto* kept = new (std::nothrow) aftermath(later);
+  if (kept == nullptr) fatal("context: no memory for what is left of a cancellation");
+  later = {};
+  call_apart(go_on, kept);
 }
 
 // The caller has a share. False: it was cancelled before. `later` is for finish.
@@ -659,6 +668,10 @@ bool drop_unless_last(canceler* n) {
 void from_token::fire::operator()() const {
   // The share must be had: what calls this may not be the one that keeps n.
   if (!take_share(n)) return;  // it is being destroyed, and waits for us
+  // The library knows who calls by the thread, here and in the callbacks after this one; a walk may wait, and a goroutine would
+  // go on elsewhere.
+  std::optional<v0::os_thread_lock> stays;
+  if (getg() != nullptr) stays.emplace();
   cancel(n, canceled, {});
   // If this is the last share, the callback is destroyed from within, which the standard allows on the thread that it was
   // called on; so a goroutine, which may be on another by now, leaves it to one that will wait for it.
@@ -909,6 +922,11 @@ void context_cancel(context_node* base, std::exception_ptr cause) {
   canceler* n = canceler_of(base);
   if (n == nullptr) return;
   rt::look(rt::op::cancel, n);
+  // Whoever hears that it is done may let go of the caller's handle.
+  struct share {
+    context_node* n;
+    ~share() { context_drop(n); }
+  } const mine{context_hold(base)};
   const bool first = rt::cancel(n, rt::canceled, static_cast<std::exception_ptr&&>(cause));
   if (door_open()) [[unlikely]]
     rt::stepped(rt::op::cancel, n, first);

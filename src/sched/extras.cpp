@@ -116,16 +116,15 @@ g_extras* own_extras(g* self) {
 }
 
 void finish_extras(g_extras* x) {
+  // A destructor that is called by nobody's unwinding must not be unwound.
+  v0::no_cancel uninterrupted;
   if (v0::detail::context_node* left = x->current) {
     leave_scope(x);
     x->obeys = nullptr;
     x->current = nullptr;
     v0::detail::context_drop(left);
   }
-  if (x->locals == nullptr) return;
-  // A destructor that is called by nobody's unwinding must not be unwound.
-  v0::no_cancel uninterrupted;
-  destroy_locals(x);
+  if (x->locals != nullptr) destroy_locals(x);
 }
 
 void free_extras(g* gp) {

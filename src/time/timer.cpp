@@ -16,6 +16,7 @@
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
 #include "weft/error.hpp"
+#include "weft/this_goroutine.hpp"
 
 namespace weft {
 inline namespace v0 {
@@ -61,7 +62,10 @@ struct run_func {
   void operator()() const {
     struct last {
       func_timer* t;
-      ~last() { func_drop(t); }
+      ~last() {
+        no_cancel uninterrupted;  // a destructor that is called by nobody's unwinding must not be unwound
+        func_drop(t);
+      }
     } share{t};
     t->ops->call(func_of(t));
   }

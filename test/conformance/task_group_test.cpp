@@ -258,6 +258,19 @@ TEST(task_group, a_limit_that_is_set_as_the_last_one_ends_is_no_larger) {
   });
 }
 
+// On a plain thread what waits for a context's end is called by whoever cancels, and may throw; a destructor may not.
+TEST(task_group, a_function_that_throws_at_its_end_does_not_leave_the_destructor) {
+  int called = 0;
+  {
+    const task_group group;
+    context::after_func(group.context(), [&] {
+      ++called;
+      throw 1;
+    });
+  }
+  EXPECT_EQ(called, 1);
+}
+
 TEST(task_group, waiting_for_a_place_is_a_cancellation_point) {
   everywhere([] {
     const context c = context::background().with_cancel();

@@ -236,4 +236,65 @@ TEST(with, goroutines_that_a_plain_thread_starts_inherit_its_context) {
   });
 }
 
+// As in Go, where a context lives as long as anybody has it: whoever hears that it is done may let go of the last handle,
+// while the cancellation is still at work.
+TEST(letting_go, of_one_that_is_just_being_cancelled_by_its_own_handle) {
+  test::for_each_case([](const test::run_case&) {
+    for (int i = 0; i < 500; ++i) {
+      auto c = std::make_unique<context>(context::background().with_cancel());
+      const recv_chan<> done = c->done();
+      go([handle = c.get()] { handle->cancel(); });
+      done.recv();
+      c.reset();
+    }
+  });
+}
+
+// What hears of the end is called as anywhere else: a context that has just ended does not cancel it.
+TEST(letting_go, stop_callbacks_may_wait) {
+  test::for_each_case([](const test::run_case&) {
+    chan<int> heard;
+    go([&] {
+      sleep(std::chrono::milliseconds(1));  // so that the send waits
+      heard.recv();
+    });
+    const context c = context::background().with_cancel();
+    int called = 0;
+    const std::stop_callback callback(c.stop_token(), [&] {
+      yield();
+      heard.send(1);
+      ++called;
+    });
+    with(c, [&] { c.cancel(); });
+    EXPECT_EQ(called, 1);
+  });
+}
+
+struct waits_when_it_dies {
+  bool* dead;
+  ~waits_when_it_dies() {
+    sleep(std::chrono::milliseconds(1));
+    *dead = true;
+  }
+};
+
+// Of a goroutine that is cancelled because main has returned.
+TEST(letting_go, of_the_last_value_as_a_goroutine_ends_that_is_cancelled) {
+  for (const std::uint32_t procs : {1, 2}) {
+    bool dead = false;
+    options o;
+    o.procs = procs;
+    weft::run(o, [&] {
+      with(context::background().with_value("k", std::make_shared<waits_when_it_dies>(&dead)), [] {
+        go([] {
+          const chan<> never;
+          never.recv();
+        });
+      });
+      yield();
+    });
+    EXPECT_TRUE(dead);
+  }
+}
+
 }  // namespace
