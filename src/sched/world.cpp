@@ -87,6 +87,9 @@ class inspector {
     }
     if (const char* b = differ("Ms in all:", all, rt_->nm)) return b;
     if (const char* b = differ("Ms that think they are listed:", tokens, rt_->nmidle)) return b;
+    // An M that waits for its locked goroutine is counted before it hands its P off, and may still be calling somebody to watch
+    // the timers (handoffp, keep_watch), with a claim to a spinner.
+    if (rt_->nmidlelocked != 0) return nullptr;
     return differ("nmspinning at rest:", rt_->nmspinning.load(relaxed), 0);
   }
 

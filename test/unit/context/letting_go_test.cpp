@@ -272,6 +272,7 @@ TEST(letting_go, stop_callbacks_may_wait) {
 
 struct waits_when_it_dies {
   bool* dead;
+  explicit waits_when_it_dies(bool* says) : dead(says) {}
   ~waits_when_it_dies() {
     sleep(std::chrono::milliseconds(1));
     *dead = true;
