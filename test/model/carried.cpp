@@ -18,7 +18,11 @@ namespace detail {
 
 context_node* context_current() noexcept { return nullptr; }
 with_scope::with_scope(context_node*) : carried_(nullptr), outer_(nullptr), outer_obeys_(nullptr) {}
-with_scope::~with_scope() = default;
+with_scope::~with_scope() {
+  static_cast<void>(carried_);
+  static_cast<void>(outer_);
+  static_cast<void>(outer_obeys_);
+}
 
 }  // namespace detail
 }  // namespace v0
