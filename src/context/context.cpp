@@ -333,11 +333,12 @@ void destroy(child* todo) {
 }
 
 // Whether somebody can see what becomes of a context of which nobody has a handle. Of stop tokens nobody can tell whether
-// there are any left.
+// there are any left. That the channel's other shares have gone is no more than a hint: whoever gives up the last one, perhaps
+// the caller, sees all that was done with it (chan_drop).
 bool is_observed(canceler* n) {
   mutex_guard guard(n->s.lock);
   return n->list != nullptr || n->stop != nullptr ||
-         (n->done != nullptr && __atomic_load_n(&n->done->refs, __ATOMIC_ACQUIRE) > 1);
+         (n->done != nullptr && __atomic_load_n(&n->done->refs, __ATOMIC_RELAXED) > 1);
 }
 
 // Whether anything but itself can still cancel it.
