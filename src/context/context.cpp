@@ -767,7 +767,7 @@ void adopt(canceler* n, context_node* parent) {
   }
   n->err = n->up->err;
   n->cause_above = true;
-  n->s.state.store(scope_state::done, release);  // order: context.done
+  n->s.state.store(scope_state::done, relaxed);  // nobody else has seen it
 }
 
 const canceler* with_cause(const canceler* n) {

@@ -136,6 +136,29 @@ MODEL(context_after_func_stop_against_cancel, "a function is called or stopped, 
   expect(calls == (stopped ? 0 : 1), "one of the two");
 }
 
+MODEL(context_err_of_a_leaf, "one that nothing hangs on is cancelled: who sees that sees why") {
+  const context c = context::background().with_cancel();
+  auto cancels = start([&] { c.cancel(); });
+  if (const std::error_code e = c.err()) expect(e == weft::context_errc::canceled, "the error is there");
+  cancels.join();
+}
+
+MODEL(context_done_asked_for_twice, "two ask for the channel at once: both can use it", .preemptions = 2) {
+  const context c = context::background().with_cancel();
+  auto asks = start([&] { expect(c.done().try_recv() == weft::chan_status::would_block, "it is open"); });
+  expect(c.done().try_recv() == weft::chan_status::would_block, "it is open");
+  asks.join();
+}
+
+MODEL(context_done_made_while_it_closes, "a channel that is made while a context with others below ends is closed",
+      .preemptions = 2) {
+  const context c = context::background().with_cancel();
+  const context below = c.with_cancel();
+  auto cancels = start([&] { c.cancel(); });
+  expect(!c.done().recv(), "closed");
+  cancels.join();
+}
+
 // A deadline of no runtime comes when a thread of the model says so, which stands for the keeper of those.
 class outside {
  public:
