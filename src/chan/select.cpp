@@ -561,9 +561,10 @@ template <std::size_t N>
                             reinterpret_cast<sema_case*>(semas.get()), buckets.get()});
 }
 
-// An exploration's scheduling point names the first channel; the choice among those that are ready is the exploration's.
 const void* object_of(const scase& s) { return s.c != nullptr ? s.c : s.elem; }
 
+// An exploration's scheduling point names the first channel, or semaphore; the choice among those that are ready is the
+// exploration's.
 const void* first_channel(const select_case* cases, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
     if (of(cases[i]).c != nullptr) return of(cases[i]).c;

@@ -82,7 +82,6 @@ void drain_to_global(sched_t* rt, p* pp) {
   rt->runq_size.store(rt->runq.size(), relaxed);
 }
 
-// Its caches, for the others.
 // start_world sees to it that somebody watches (FAULTS 14). Between the two heaps nobody is to find none of them: as if they were
 // being fired. Whoever looks for the end then, on an M that ends, need not be called again: they are still to come.
 void move_timers(p* from, p* to) {
@@ -93,6 +92,7 @@ void move_timers(p* from, p* to) {
   from->firing.store(firing + 2, release);  // order: timers.firing
 }
 
+// Its caches, for the others.
 void empty_caches(sched_t* rt, p* pp) {
   {
     mutex_guard guard(rt->gfree_lock);
