@@ -31,15 +31,12 @@ namespace {
 
 using namespace weft;
 using namespace std::chrono_literals;
+using test::everywhere;
 using test::run_case;
+using test::several_ps;
+using test::still_clock;
 using testing::HasSubstr;
 
-const test::run_options several_ps{{1, 2, 4}, 1};
-
-template <class F>
-void everywhere(F body) {
-  test::for_each_case_and_schedule([&](const run_case&) { body(); }, 1000, several_ps);
-}
 template <class F>
 void on_threads(F body) {
   test::for_each_case([&](const run_case&) { body(); }, several_ps);
@@ -465,16 +462,6 @@ TEST(context, a_deadline_cancels_not_before_its_time) {
     EXPECT_EQ(below.err(), context_errc::deadline_exceeded);
   });
 }
-
-// A clock that stands, so far from its beginning that a nanosecond is less than a double, or a long double, of seconds can tell.
-struct still_clock {
-  using duration = std::chrono::nanoseconds;
-  using rep = duration::rep;
-  using period = duration::period;
-  using time_point = std::chrono::time_point<still_clock>;
-  static constexpr bool is_steady = true;
-  static time_point now() { return time_point(1'700'000'000'123'456'789ns); }
-};
 
 TEST(context, a_deadline_by_another_clock_is_exact) {
   weft::sim::explore({.runs = 1}, [] {

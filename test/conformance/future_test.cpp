@@ -23,14 +23,10 @@ namespace {
 
 using namespace weft;
 using namespace std::chrono_literals;
+using test::everywhere;
+using test::misuse;
 using test::run_case;
-
-const test::run_options several_ps{{1, 2, 4}, 1};
-
-template <class F>
-void everywhere(F body) {
-  test::for_each_case_and_schedule([&](const run_case&) { body(); }, 1000, several_ps);
-}
+using test::still_clock;
 
 // ---- signatures, to the letter
 
@@ -56,16 +52,6 @@ static_assert(gives<int, const int&, int>);
 static_assert(gives<std::unique_ptr<int>, const std::unique_ptr<int>&, std::unique_ptr<int>>);
 static_assert(gives<void, void, void>);
 static_assert(gives<int&, int&, int&>);
-
-template <class F>
-std::string misuse(F f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.what();
-  }
-  return "nothing thrown";
-}
 
 // ---- results
 
@@ -239,16 +225,6 @@ TEST(future, wait_for_ends_in_time) {
     EXPECT_EQ(f.wait_until(begun), std::future_status::ready);
   });
 }
-
-// A clock that stands, so far from its beginning that a nanosecond is less than a double, or a long double, of seconds can tell.
-struct still_clock {
-  using duration = std::chrono::nanoseconds;
-  using rep = duration::rep;
-  using period = duration::period;
-  using time_point = std::chrono::time_point<still_clock>;
-  static constexpr bool is_steady = true;
-  static time_point now() { return time_point(1'700'000'000'123'456'789ns); }
-};
 
 TEST(future, a_time_by_another_clock_is_exact) {
   weft::sim::explore({.runs = 1}, [] {

@@ -19,6 +19,7 @@
 namespace {
 
 using namespace weft;
+using test::misuse;
 using test::run_case;
 
 static_assert(sizeof(latch) == 8);
@@ -32,16 +33,6 @@ const test::run_options several_ps{{1, 2, 4, 16}, 1};
 template <class F>
 void everywhere(F body) {
   test::for_each_case_and_schedule([&](const run_case&) { body(); }, 1000, several_ps);
-}
-
-template <class F>
-std::string misuse(F f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.what();
-  }
-  return "nothing thrown";
 }
 
 // ---- latch

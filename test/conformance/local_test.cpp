@@ -15,14 +15,7 @@
 namespace {
 
 using namespace weft;
-using test::run_case;
-
-const test::run_options several_ps{{1, 2, 4}, 1};
-
-template <class F>
-void everywhere(F body) {
-  test::for_each_case_and_schedule([&](const run_case&) { body(); }, 1000, several_ps);
-}
+using test::everywhere;
 
 static_assert(!std::is_copy_constructible_v<local<int>> && !std::is_move_constructible_v<local<int>>);
 static_assert(std::is_same_v<decltype(*std::declval<const local<int>&>()), int&>);

@@ -23,14 +23,9 @@ namespace {
 
 using namespace weft;
 using namespace std::chrono_literals;
+using test::everywhere;
 using test::run_case;
-
-const test::run_options several_ps{{1, 2, 4}, 1};
-
-template <class F>
-void everywhere(F body) {
-  test::for_each_case_and_schedule([&](const run_case&) { body(); }, 1000, several_ps);
-}
+using test::several_ps;
 
 // ---- signatures, to the letter
 

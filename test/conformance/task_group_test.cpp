@@ -21,28 +21,12 @@ namespace {
 
 using namespace weft;
 using namespace std::chrono_literals;
-using test::run_case;
-
-const test::run_options several_ps{{1, 2, 4}, 1};
-
-template <class F>
-void everywhere(F body) {
-  test::for_each_case_and_schedule([&](const run_case&) { body(); }, 1000, several_ps);
-}
+using test::everywhere;
+using test::misuse;
 
 static_assert(!std::is_copy_constructible_v<task_group> && !std::is_move_constructible_v<task_group>);
 static_assert(std::is_nothrow_destructible_v<task_group>);
 static_assert(std::is_default_constructible_v<task_group> && std::is_constructible_v<task_group, const context&>);
-
-template <class F>
-std::string misuse(F f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.what();
-  }
-  return "nothing thrown";
-}
 
 struct counts_its_end {
   std::atomic<int>& n;

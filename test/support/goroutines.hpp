@@ -1,10 +1,13 @@
 // goroutines: what tests of the scheduler need to say about goroutines without saying it with a sleep.
 #pragma once
 #include <atomic>
+#include <chrono>
+#include <string>
 
 #include "arch/getg.hpp"
 #include "model/g.hpp"
 #include "os/sys.hpp"
+#include "weft/error.hpp"
 #include "weft/go.hpp"
 
 namespace weft::test {
@@ -40,5 +43,26 @@ class watched {
 
 // The kernel's id of the thread that runs the caller.
 inline std::uint64_t thread_id() { return rt::os::thread_id(); }
+
+// The text of the weft::error that f throws.
+template <class F>
+std::string misuse(F f) {
+  try {
+    f();
+  } catch (const error& e) {
+    return e.what();
+  }
+  return "nothing thrown";
+}
+
+// A clock that stands, so far from its beginning that a nanosecond is less than a double, or a long double, of seconds can tell.
+struct still_clock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<still_clock>;
+  static constexpr bool is_steady = true;
+  static time_point now() { return time_point(duration(1'700'000'000'123'456'789)); }
+};
 
 }  // namespace weft::test

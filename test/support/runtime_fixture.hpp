@@ -50,6 +50,11 @@ void for_each_case(const std::function<void(const run_case&)>& body, const run_o
 // nothing that holds for one P only. `case.procs` is 3 then: how many goroutines at once it should count on.
 void for_each_case_and_schedule(const std::function<void(const run_case&)>& body, int schedules = 50,
                                 const run_options& o = {});
+// The usual way to say that: one seed on 1, 2 and 4 Ps, and a thousand schedules.
+inline const run_options several_ps{{1, 2, 4}, 1};
+inline void everywhere(const std::function<void()>& body) {
+  for_each_case_and_schedule([&](const run_case&) { body(); }, 1000, several_ps);
+}
 // One case of it, with its leak check; reports on the calling thread.
 void for_one_case(const run_case& c, const std::function<void(const run_case&)>& body, const run_options& o = {});
 
