@@ -760,18 +760,18 @@ TEST(sleep, a_goroutine_locked_to_its_thread_sleeps_and_comes_back_on_it) {
 
 TEST(sleep, ends_when_main_has_returned) {
   const auto begin = clock::now();
-  int unwound = 0;
+  std::atomic<int> unwound = 0;
   weft::run({.procs = 2}, [&] {
     weft::go([&] {
       struct last {
-        int& n;
+        std::atomic<int>& n;
         ~last() { ++n; }
       } at_end{unwound};
       weft::sleep(1h);
     });
     weft::go([&] {
       struct last {
-        int& n;
+        std::atomic<int>& n;
         ~last() { ++n; }
       } at_end{unwound};
       const weft::chan<int> c;
@@ -779,7 +779,7 @@ TEST(sleep, ends_when_main_has_returned) {
     });
     weft::go([&] {
       struct last {
-        int& n;
+        std::atomic<int>& n;
         ~last() { ++n; }
       } at_end{unwound};
       const weft::timer t(1h);
