@@ -54,7 +54,7 @@ struct alignas(64) p {
   std::uint32_t tick_mod = 0;                    // schedtick modulo sizes::global_tick
   std::uint32_t tick_look = sizes::global_tick;  // the tick, of those, at whose end somebody looks around
   std::uint32_t hops = 0;                        // runnext taken so often in this slice
-  bool theirs = false;                           // the last turn was one of those who come back
+  std::uint32_t theirs = 0;                      // turns in a row of those who come back
   std::uint32_t ngfree = 0;
   std::uint64_t goid_next = 0;            // ids from here
   std::uint64_t goid_end = 0;             // to here are this P's to give

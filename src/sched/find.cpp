@@ -185,8 +185,11 @@ g* find_runnable(m* mp, bool& inherit) {
       look_at_timers(mp);
 
     // Who is back from outside keeps a thread until it has had its turn (model/gqueue.hpp).
-    if ((rt->attention.load(relaxed) & attention_back) != 0 && (mp->p->theirs = !mp->p->theirs)) [[unlikely]] {
-      if (g* gp = get_returning(rt)) return gp;
+    if ((rt->attention.load(relaxed) & attention_back) != 0) [[unlikely]] {
+      if (++mp->p->theirs <= sizes::turns_of_returners) {
+        if (g* gp = get_returning(rt)) return gp;
+      }
+      mp->p->theirs = 0;
     }
 
     // Every 61st tick the global queue comes first, or two goroutines that ready each other would keep it waiting.

@@ -96,8 +96,7 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
     return waits || now - w.since >= sleeps_alone_ns ? finding::sleeps : finding::well;
   }
   if (!waits) return finding::well;
-  const bool urgent =
-      rt_->npidle.load(relaxed) == 0 && (due(pp, now) || (rt_->attention.load(relaxed) & attention_back) != 0);
+  const bool urgent = rt_->npidle.load(relaxed) == 0 && due(pp, now);
   const slice s = slice_of(on_cpu_, procs(rt_), urgent);
   const std::int64_t used = cpu - w.cpu_begin;
   if (used >= s.cpu || (used > 0 && now - w.since >= s.by_clock)) return finding::slice_over;

@@ -13,8 +13,7 @@
 // How    long a slice is. Let x = 1 + D / procs, D the threads without P that are on a CPU just now: with no other load a thread
 // long   gets 1 / x of a CPU. A slice is 10 ms · x of CPU, which lets tasks of some tens of ms end on the P they began on: in
 //        balance tasks of L ms keep sqrt(L / 10) threads for each P, not L / 10. But never more than 64 ms / x, which is 64 ms by the
-//        clock: endless loops would be given 10 ms · x² each, 100 s with 200 of them. Where a timer is due, or somebody is back
-//        from outside, it is 10 ms by the clock as long as there are few such threads, and the same 64 ms with many.
+//        clock: endless loops would be given 10 ms · x² each, 100 s with 200 of them. Where a timer is due it is 10 ms by the clock as long as there are few such threads, and the same 64 ms with many.
 //        With x of 8 or more the clock alone is enough: who has been on a CPU there for a moment, and is not just now, has had its
 //        fair share, and will wait for all others before it can use up the rest.
 // Why    not by wall time: 2000 tasks of 50 ms on 2 Ps ended with 1986 threads (DESIGN 2).
@@ -35,7 +34,7 @@ struct slice {
   std::int64_t cpu;       // ns of its thread's CPU time
   std::int64_t by_clock;  // in a crowd: or this, whatever it has used of it
 };
-// With `on_cpu` threads without P on a CPU, of a P on which somebody waits; `urgent`: with a due timer, or for who is back.
+// With `on_cpu` threads without P on a CPU, of a P on which somebody waits; `urgent`: with a due timer.
 slice slice_of(std::uint32_t on_cpu, std::uint32_t procs, bool urgent);
 
 class takeback {

@@ -60,7 +60,7 @@ TEST(callback_timer, is_called_once_at_its_time_on_a_schedulers_stack) {
   for (const int procs : {1, 2, 4}) {
     with_procs(procs, [] {
       object o;
-      const std::int64_t when = in(std::chrono::milliseconds(2));
+      const std::int64_t when = in(std::chrono::milliseconds(20));
       o.start(when, 7);
       EXPECT_TRUE(o.timer.armed());
       until([&] { return o.refs == 1; });
