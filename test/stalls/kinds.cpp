@@ -258,10 +258,18 @@ class in_buffered : public kind {
   }
 };
 
+// Whoever starts them must give way to those it has started, or they fill the memory.
 class in_go : public kind {
   void stall() override {
-    while (!over()) weft::go([] {});
+    for (unsigned i = 1; !over(); ++i) {
+      weft::go([] {});
+      if (i % 4096 == 0 && weft::num_goroutine() > too_many) {
+        std::fprintf(stderr, "%d goroutines wait while others are being started\n", weft::num_goroutine());
+        std::_Exit(3);
+      }
+    }
   }
+  static constexpr int too_many = 5'000'000;
 };
 
 // Each finds its partner in runnext.
