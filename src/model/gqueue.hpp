@@ -180,6 +180,54 @@ class gqueue {
   std::uint32_t size_ = 0;
 };
 
+// The global queue. Those who come back from outside the runtime and find no P go before all that has not begun, but not
+// always: every second turn is the others'.
+// Why: each keeps a thread until it has a P again, and may need it for a moment only, to end. Behind the others in one queue
+// there were 159 threads for 300 tasks of 50 ms on two Ps.
+class global_queue {
+ public:
+  bool empty() const { return back_.empty() && q_.empty(); }
+  std::uint32_t size() const { return back_.size() + q_.size(); }
+  bool returning() const { return !back_.empty(); }
+
+  void push_back(g* gp) { q_.push_back(gp); }
+  void push_back_n(g* const* gps, std::uint32_t n) { q_.push_back_n(gps, n); }
+  void push_front(g* gp) { q_.push_front(gp); }
+  void push_returning(g* gp) { back_.push_back(gp); }
+
+  g* pop_returning() { return back_.pop_front(); }
+  g* pop_front() {
+    theirs_ = !theirs_;
+    if (q_.empty() || (theirs_ && !back_.empty())) return back_.pop_front();
+    return q_.pop_front();
+  }
+  // n at most size().
+  void pop_front_n(g** out, std::uint32_t n) {
+    const std::uint32_t k = std::min(n, q_.size());
+    q_.pop_front_n(out, k);
+    back_.pop_front_n(out + k, n - k);
+  }
+  g* take_bound() {
+    g* gp = back_.pop_front();
+    return gp != nullptr ? gp : q_.take_bound();
+  }
+
+  template <class F>
+  void for_each(F f) const {
+    back_.for_each(f);
+    q_.for_each(f);
+  }
+  void drop() {
+    back_.drop();
+    q_.drop();
+  }
+
+ private:
+  gqueue back_;
+  gqueue q_;
+  bool theirs_ = false;
+};
+
 // The dead gs that the Ps of a runtime share: last in, first out, in the same blocks. Under sched.gfree_lock.
 class gstack {
  public:

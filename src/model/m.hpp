@@ -17,19 +17,22 @@ namespace weft::rt {
 struct p;
 struct sched_t;
 
-// The revoke word (DESIGN 2): two bits of state, the rest a generation, so that the second revoker's
-// `pending` is never taken for the first's.
+// The revoke word (DESIGN 2): two bits of state; one that sends each call of the owner through the slow path; the rest
+// a generation, so that the second revoker's `pending` is never taken for the first's.
 inline constexpr std::uint32_t revoke_none = 0;     // the M keeps its P
 inline constexpr std::uint32_t revoke_pending = 1;  // a revoker looks whether it may have the P
 inline constexpr std::uint32_t revoke_done = 2;     // the P is gone; the goroutine is detached
 inline constexpr std::uint32_t revoke_explore = 3;  // for ever, in an exploration: each entry is a scheduling point
 inline constexpr std::uint32_t revoke_state = 3;    // mask
-inline constexpr std::uint32_t revoke_generation = 4;
+// Set for ever: the owner fences at each call, because nobody can do it for it (no membarrier), and counts its calls.
+inline constexpr std::uint32_t revoke_slow = 4;
+inline constexpr std::uint32_t revoke_door = revoke_state | revoke_slow;  // none of it: the fast path
+inline constexpr std::uint32_t revoke_generation = 8;
 
 // The word with the next generation and the state given.
 constexpr std::uint32_t next_revoke(std::uint32_t word, std::uint32_t state) {
-  constexpr std::uint32_t generations = ((std::uint64_t{1} << sizes::revoke_generation_bits) - 1) << 2;
-  return ((word + revoke_generation) & generations) | state;
+  constexpr std::uint32_t generations = ((std::uint64_t{1} << sizes::revoke_generation_bits) - 1) << 3;
+  return ((word + revoke_generation) & generations) | (word & revoke_slow) | state;
 }
 
 // The states of an M that is not running a goroutine, each a flag with a door that checks what it was before.
@@ -50,9 +53,10 @@ struct alignas(64) m {
   // ---- the door (sched/enter.hpp): written by the M's own thread, read by revokers
   atomic<std::uint32_t> in_runtime{1};  // an M without P, in the scheduler, parked or not yet started has 1
   atomic<std::uint32_t> revoke{revoke_none};
-  rt::p* p = nullptr;  // token: the P it holds. Written by its own thread with in_runtime == 1, or by
-                       // whoever revoked it, before the hand-off
-  g* curg = nullptr;   // the goroutine it runs; null in the scheduler
+  atomic<std::uint32_t> calls{0};  // through the slow path with revoke_slow; not 0: the owner fences
+  rt::p* p = nullptr;              // token: the P it holds. Written by its own thread with in_runtime == 1, or by
+                                   // whoever revoked it, before the hand-off
+  g* curg = nullptr;               // the goroutine it runs; null in the scheduler
   sched_t* rt = nullptr;
   eh_globals* eh = nullptr;  // this thread's __cxa_get_globals()
 
@@ -82,6 +86,17 @@ struct alignas(64) m {
   bool exiting = false;
   note park;
   chooser choose;
+
+  // ---- what sysmon knows and remembers of it (sched/takeback.cpp)
+  atomic<std::uint64_t> thread_seen{0};  // tid, once its thread has begun
+  bool taken = false;  // its P was taken from it, and it has not come back; counted in ntaken, under sched.lock
+  atomic<bool> declared{false};  // its goroutine has said that it blocks (weft::blocking)
+  bool long_turns = false;       // its thread was told to have them; under sched.lock
+  bool on_cpu = false;           // of one that is taken: it ran when it was last looked at
+  std::int64_t cpu_seen = -1;    // its thread's CPU time then
+  std::uint32_t calls_seen = 0;  // stall reports: m.calls then,
+  std::int64_t calls_since = 0;  // and since when
+  bool stall_told = false;
 
   // ---- life
   gobuf leave;  // where the thread came from: continuing it ends the M (Go: g0.sched)

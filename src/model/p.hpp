@@ -36,6 +36,15 @@ class p_status_word {
   atomic<p_status> word_{p_status::idle};
 };
 
+// What sysmon remembers of a P (sched/takeback.cpp): the slice that it saw, and since when.
+struct p_watch {
+  rt::m* holder = nullptr;
+  std::uint32_t tick = 0;
+  std::int64_t since = 0;
+  std::int64_t cpu_begin = -1;  // CPU time of the holder's thread when it was first looked at; -1: not yet
+  std::int64_t cpu_last = -1;
+};
+
 struct alignas(64) p {
   // ---- the holder's
   rt::m* m = nullptr;  // token: who holds it
@@ -44,6 +53,7 @@ struct alignas(64) p {
   std::uint32_t tick_mod = 0;                    // schedtick modulo sizes::global_tick
   std::uint32_t tick_look = sizes::global_tick;  // the tick, of those, at whose end somebody looks around
   std::uint32_t hops = 0;                        // runnext taken so often in this slice
+  bool theirs = false;                           // the last turn was one of those who come back
   std::uint32_t ngfree = 0;
   std::uint64_t goid_next = 0;            // ids from here
   std::uint64_t goid_end = 0;             // to here are this P's to give
@@ -64,6 +74,8 @@ struct alignas(64) p {
   atomic<std::uint64_t> created{0};    // goroutines started by this P
   atomic<std::uint64_t> ended{0};      // goroutines that ended on it
   atomic<std::uint64_t> steals{0};     // goroutines it took from others
+  atomic<rt::m*> held_by{nullptr};     // m, for sysmon: a hint, but an m is one for ever
+  p_watch watched;                     // sysmon's own
   bool listed = false;                 // token: on the idle list
   p* idle_next = nullptr;              // idle list, under sched.lock
   p* idle_prev = nullptr;

@@ -23,6 +23,7 @@ inline constexpr std::uint32_t attention_explore = 4;        // for ever, in an 
 inline constexpr std::uint32_t attention_stop = 8;           // somebody stops the world: give the P up (sched/stop.hpp)
 inline constexpr std::uint32_t attention_main_exited = 16;   // by this_goroutine::exit: the last one out is a deadlock
 inline constexpr std::uint32_t attention_cancelled = 32;     // every goroutine is cancelled, and those that come
+inline constexpr std::uint32_t attention_back = 64;          // some that have come back from outside wait for a P
 
 struct exploration;  // sched/exploration.hpp
 
@@ -67,7 +68,7 @@ struct sched_t {
 
   // ---- under lock
   alignas(64) mutex lock;
-  gqueue runq;         // the global queue
+  global_queue runq;
   m* midle = nullptr;  // idle Ms, last in first out
   std::uint32_t nmidle = 0;
   std::uint32_t nmidlelocked = 0;  // Ms that wait for their locked goroutine to become runnable
@@ -92,6 +93,10 @@ struct sched_t {
   gstack gfree;
   atomic<std::uint32_t> ngfree{0};
 
+  // ---- Ps that were taken from goroutines outside (sched/takeback.hpp)
+  std::uint32_t ntaken = 0;     // Ms that have lost theirs so and are not back; under lock
+  bool warned_no_room = false;  // under lock
+
   // ---- stop-the-world (sched/stop.hpp)
   mutex world_lock;                   // one stopper at a time; a thread that holds it has no P
   atomic<std::uint32_t> stopwait{0};  // Ps still to be stopped; changed under lock
@@ -114,12 +119,24 @@ struct sched_t {
   os::thread sysmon_thread;
   bool has_sysmon = false;
   bool sysmon_waits = false;    // deep asleep: whoever takes the first P rings; under lock
+  bool sysmon_naps = false;     // whoever takes the last one rings; under lock
   bool sysmon_stop = false;     // under lock
   sched_t* all_next = nullptr;  // all runtimes of the process, under the_process.runtimes_lock
 
   // ---- what world::check has found
   char broken[200] = {};
 };
+
+// Under sched.lock, after each change of the global queue.
+inline void runq_changed(sched_t* rt) {
+  rt->runq_size.store(rt->runq.size(), relaxed);
+  if (((rt->attention.load(relaxed) & attention_back) != 0) == rt->runq.returning()) return;
+  if (rt->runq.returning()) {
+    rt->attention.fetch_or(attention_back, relaxed);
+  } else {
+    rt->attention.fetch_and(~attention_back, relaxed);
+  }
+}
 
 // Acquire, for who has no P and looks at those that have just been made.
 inline std::uint32_t procs(const sched_t* rt) { return rt->nprocs.load(acquire); }  // order: stop.procs

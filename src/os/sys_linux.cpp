@@ -401,6 +401,51 @@ void fork_handler_install(bool (*ours)()) {
   ::pthread_atfork(nullptr, nullptr, in_child);
 }
 
+std::int64_t thread_cpu_time(std::uint64_t id) {
+  // The kernel's names for clocks of threads: ~id << 3, with 4 for a thread's and 2 for the scheduler's own account.
+  const auto clock = static_cast<clockid_t>((~static_cast<std::uint32_t>(id) << 3) | 6U);
+  timespec t;
+  if (system_call(SYS_clock_gettime, clock, as_argument(&t)) != 0) return -1;
+  return in_ns(t);
+}
+
+void thread_turn(std::uint64_t id, std::uint64_t ns) {
+  // The first version of the kernel's struct sched_attr, which glibc 2.36 does not have.
+  struct {
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime, deadline, period;
+  } a{};
+  static_assert(sizeof a == 48);
+  a.size = sizeof a;
+  const auto thread = static_cast<long>(id);
+  if (system_call(SYS_sched_getattr, thread, as_argument(&a), sizeof a, 0) != 0) return;
+  if (a.policy != SCHED_OTHER || a.runtime == ns) return;
+  a.runtime = ns;
+  system_call(SYS_sched_setattr, thread, as_argument(&a), 0);
+}
+
+bool thread_sleeps(std::uint64_t id) {
+  char text[160] = "/proc/self/task/";
+  char digits[20];
+  std::size_t n = 0;
+  for (; id != 0; id /= 10) digits[n++] = static_cast<char>('0' + id % 10);
+  std::size_t at = std::strlen(text);
+  while (n != 0) text[at++] = digits[--n];
+  std::memcpy(text + at, "/stat", 6);
+  const long fd = system_call(SYS_openat, AT_FDCWD, as_argument(text), O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const long got = system_call(SYS_read, fd, as_argument(text), sizeof text - 1);
+  system_call(SYS_close, fd);
+  if (got <= 0) return false;
+  text[got] = '\0';
+  // id (name) state …: the name may hold anything.
+  const char* end = std::strrchr(text, ')');
+  return end != nullptr && end[1] == ' ' && end[2] != '\0' && std::strchr("SDTtI", end[2]) != nullptr;
+}
+
 int process_threads() {
   char text[1024];
   const long fd = system_call(SYS_openat, AT_FDCWD, as_argument("/proc/self/stat"), O_RDONLY | O_CLOEXEC, 0);

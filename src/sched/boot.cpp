@@ -481,7 +481,7 @@ explored_runtime::explored_runtime(exploration* by) : main_class_(main_stack_cla
   rt->explore = by;
   rt->tell = new_work::exploration;
   rt->attention.store(attention_explore, relaxed);
-  m_->revoke.store((m_->revoke.load(relaxed) & ~revoke_state) | revoke_explore, relaxed);
+  m_->revoke.store((m_->revoke.load(relaxed) & ~revoke_door) | revoke_explore, relaxed);
   minit(m_);
 }
 
@@ -567,7 +567,7 @@ g* explored_runtime::take_queued() {
   if (rt->runq_size.load(relaxed) == 0) return nullptr;
   mutex_guard guard(rt->lock);
   g* gp = rt->runq.pop_front();
-  rt->runq_size.store(rt->runq.size(), relaxed);
+  runq_changed(rt);
   return gp;
 }
 

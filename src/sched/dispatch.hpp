@@ -89,11 +89,11 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
 
 // At most runnext_hops goroutines in a row come from runnext and inherit the slice: a chain of goroutines
 // that ready each other would hold up everybody else on this P for a whole slice, and without anyone to
-// end slices for ever (Go 52934).
+// end slices for ever (Go 52934). Where few wait it may go on, until sysmon ends the slice (chain_goes_on).
 [[gnu::always_inline]] inline g* runqget(p* pp, bool& inherit) {
   inherit = false;
   if (pp->q.has_next()) {
-    if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed) ||
+    if ((pp->hops >= sizes::runnext_hops && !chain_goes_on(pp)) || pp->slice_over.load(relaxed) ||
         pp->m->choose.settled_if_checked(site::take_next, 2) != 0) [[unlikely]] {
       end_slice(pp);
     } else if (g* gp = pp->q.take_next()) {

@@ -1,8 +1,11 @@
 // The slow side of the door: giving the P away for a blocking call, and getting one back.
 #include "sched/enter.hpp"
 
+#include <utility>
+
 #include "base/check.hpp"
 #include "base/noise.hpp"
+#include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/extras.hpp"
 #include "sched/revoke.hpp"
@@ -13,13 +16,17 @@
 namespace weft::rt {
 namespace {
 
+// How a goroutine without a P queues for one. `returns`: before those who have not begun (model/gqueue.hpp).
+enum class rank : std::uint8_t { returns, last };
+
 // The goroutine runs on this thread and has no P: its old one if that is idle, any idle one, or it queues for
-// one like everybody else, but tied to this M: whoever dequeues it hands its P over (startlockedm). So a
-// goroutine never changes threads but by parking.
+// one, tied to this M: whoever dequeues it hands its P over (startlockedm). So a goroutine never changes threads but by
+// parking.
 //
 // It may be listed as runnable while this thread is still on its stack, because nobody can run it: a dequeuer
 // sees `tied` and wakes this M instead.
-void rejoin(g* gp, m* mp) {
+void rejoin(g* gp, m* mp, rank as = rank::returns) {
+  bool long_turns = false;
   sched_t* rt = mp->rt;
   p* pp = nullptr;
   noise(noise_at::rejoining);
@@ -27,6 +34,12 @@ void rejoin(g* gp, m* mp) {
     // Under the same lock as R3 and what follows it: a revoker that has just won has taken the P off by now.
     mutex_guard guard(rt->lock);
     if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
+    mp->declared.store(false, relaxed);
+    if (mp->taken) {
+      mp->taken = false;
+      --rt->ntaken;
+      long_turns = std::exchange(mp->long_turns, false);
+    }
     if (mp->nextp != nullptr) {  // a stopper, who has given itself one
       pp = mp->nextp;
       mp->nextp = nullptr;
@@ -41,9 +54,15 @@ void rejoin(g* gp, m* mp) {
       // before it goes idle; or it is stopped, and whoever starts the world looks there. So gp is found.
       gp->tied = mp;
       gp->flags |= g_tied;
-      globrunqput(rt, gp);
+      if (as == rank::returns) {
+        rt->runq.push_returning(gp);
+        runq_changed(rt);
+      } else {
+        globrunqput(rt, gp);
+      }
     }
   }
+  if (long_turns) os::thread_turn(mp->tid, 0);
   if (pp == nullptr) {
     mp->blocked = true;
     noise(noise_at::rejoined);
@@ -61,6 +80,17 @@ void rejoin(g* gp, m* mp) {
   begin_run(mp, gp, false);
 }
 
+// The slice is over, and others wait: the P goes to them.
+void end_slice_at_door(g* gp, m* mp) {
+  p* pp = releasep(mp);
+  mp->oldp = nullptr;
+  gp->status.set(status::running, status::detached);
+  set_revoke(mp->revoke, revoke_done);
+  noise(noise_at::handing_off);
+  handoffp(pp, false);
+  rejoin(gp, mp, rank::last);
+}
+
 // Its locals' destructors belong to its run, so they come before the point that says it has ended.
 void end_explored(g* gp) {
   if ((gp->flags & g_has_extras) == 0 || is_finished(gp->extras)) return;
@@ -74,6 +104,10 @@ void end_explored(g* gp) {
 m* enter_slow(g* gp, op what, const void* object) {
   m* mp = gp->m;
   noise(noise_at::revoke_seen);
+  if ((mp->revoke.load(relaxed) & revoke_slow) != 0) {
+    mp->calls.store((mp->calls.load(relaxed) + 2) | 1, release);  // order: enter.fence
+    store_load_barrier();                                         // order: enter.door
+  }
   for (;;) {
     std::uint32_t word = mp->revoke.load(acquire);
     switch (word & revoke_state) {
@@ -83,7 +117,11 @@ m* enter_slow(g* gp, op what, const void* object) {
         // either way: if it fails, the P is gone.
         const std::uint32_t none = (word & ~revoke_state) | revoke_none;
         if (mp->revoke.compare_exchange_strong(word, none, acq_rel, relaxed)) {
-          if ((gp->rt->attention.load(relaxed) & attention_stop) != 0 && stop_at_door(gp, mp, true)) rejoin(gp, mp);
+          if ((gp->rt->attention.load(relaxed) & attention_stop) != 0) {
+            if (stop_at_door(gp, mp, true)) rejoin(gp, mp);
+          } else if (mp->p->slice_over.load(relaxed)) {
+            end_slice_at_door(gp, mp);
+          }
           return mp;
         }
         break;
@@ -115,6 +153,7 @@ blocking_scope::blocking_scope() : g_(nullptr) {
   m* mp = gp->m;
   p* pp = releasep(mp);
   mp->oldp = pp;
+  mp->declared.store(true, relaxed);
   gp->status.set(status::running, status::detached);
   set_revoke(mp->revoke, revoke_done);
   noise(noise_at::handing_off);

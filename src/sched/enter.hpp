@@ -7,12 +7,13 @@
 //   ..  work on the P ..                                      revoked (CAS): the P is ours; else pending -> none
 //   E4  m.in_runtime = 0        (release)
 //
-// Who    the M's own thread on the left; on the right sysmon and those who stop the world, in a later
-//        part of the runtime. Until then only `blocking` revokes, and it revokes its own M.
+// Who    the M's own thread on the left; on the right sysmon and those who stop the world (sched/retake.hpp). `blocking`
+//        revokes its own M.
 // State  between E1 and E4 the P is the M's and stays so. Outside, it may be gone at any time: the goroutine
 //        is `detached`. It finds out at E3 of its next call.
 // Order  enter.door   E1 before E3, R1 before R3: membarrier puts a full barrier into the M's thread, between
-//        any two of its instructions; E2 keeps the compiler from swapping them.
+//        any two of its instructions; E2 keeps the compiler from swapping them. With revoke_slow in the word E3 takes the
+//        slow path, which fences and looks again.
 //        enter.leave  what was done on the P, then E4 (release) / R3 in_runtime (acquire)
 // Never  hold an object's lock over E3: the slow path may wait for a P, while others spin on the lock
 //        (FAULTS 45). Every call enters before its first lock.
@@ -40,7 +41,7 @@ inline m* door_in(g* gp, op what = op::none, const void* object = nullptr) {
   mp->in_runtime.store(1, relaxed);  // order: enter.door
   compiler_barrier();
   // order: enter.door
-  if ((mp->revoke.load(relaxed) & revoke_state) != revoke_none) [[unlikely]]
+  if ((mp->revoke.load(relaxed) & revoke_door) != revoke_none) [[unlikely]]
     return enter_slow(gp, what, object);
   return mp;
 }

@@ -19,7 +19,14 @@ bool ended(sched_t* rt) { return (rt->attention.load(acquire) & attention_done) 
 g* globrunqget_one(sched_t* rt) {
   mutex_guard guard(rt->lock);
   g* gp = rt->runq.pop_front();
-  rt->runq_size.store(rt->runq.size(), relaxed);
+  runq_changed(rt);
+  return gp;
+}
+
+g* get_returning(sched_t* rt) {
+  mutex_guard guard(rt->lock);
+  g* gp = rt->runq.pop_returning();
+  runq_changed(rt);
   return gp;
 }
 
@@ -141,7 +148,7 @@ g* globrunqget_batch(m* mp) {
   g* rest[sizes::runq / 2];
   rt->runq.pop_front_n(rest, n - 1);
   if (mp->p->q.put_batch(rest, n - 1) != n - 1) fatal("sched: no room for a batch from the global queue");
-  rt->runq_size.store(rt->runq.size(), relaxed);
+  runq_changed(rt);
   return first;
 }
 
@@ -176,6 +183,11 @@ g* find_runnable(m* mp, bool& inherit) {
     // to go by the short paths again.
     if (mp->p->timers->min_when() != no_timer || mp->attention != &rt->attention) [[unlikely]]
       look_at_timers(mp);
+
+    // Who is back from outside keeps a thread until it has had its turn (model/gqueue.hpp).
+    if ((rt->attention.load(relaxed) & attention_back) != 0 && (mp->p->theirs = !mp->p->theirs)) [[unlikely]] {
+      if (g* gp = get_returning(rt)) return gp;
+    }
 
     // Every 61st tick the global queue comes first, or two goroutines that ready each other would keep it waiting.
     if (mp->p->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) {

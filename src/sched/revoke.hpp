@@ -18,7 +18,7 @@
 // Never  read m.p before R3 has won: the P that raised the suspicion may have been given up since.
 // Never  lower the generation: an old revoker's would come again. Every change of the word that makes a new one counts on
 //        from what it replaces.
-// Checked by test/model/revoke_model.cpp, exhaustively, before there is a sysmon that uses it.
+// Checked by test/model/revoke_model.cpp, exhaustively.
 #pragma once
 #include <cstdint>
 
@@ -47,27 +47,28 @@ class suspect {
   // R3, after a membarrier; under sched.lock. True: the P that m.p names now is the caller's.
   [[nodiscard]] bool decide() {
     if (asked_ == 0) return false;
-    std::uint32_t expected = asked_;
-    const std::uint32_t generation = asked_ & ~revoke_state;
+    const std::uint32_t asked = asked_;
     asked_ = 0;
-    if (in_runtime_->load(acquire) == 0) {  // order: enter.leave, enter.door
-      // Fails when the owner has come in and withdrawn it.
-      return revoke_->compare_exchange_strong(expected, generation | revoke_done, relaxed, relaxed);
-    }
-    withdraw(expected);
+    // False when the owner has come in and withdrawn it.
+    if (in_runtime_->load(acquire) == 0) return settle(asked, revoke_done);  // order: enter.leave, enter.door
+    settle(asked, revoke_none);
     return false;
   }
 
   // In place of R3, when R2 failed.
   void give_up() {
-    if (asked_ != 0) withdraw(asked_);
+    if (asked_ != 0) settle(asked_, revoke_none);
     asked_ = 0;
   }
 
  private:
-  // The owner may have done so itself.
-  void withdraw(std::uint32_t pending) {
-    revoke_->compare_exchange_strong(pending, pending & ~revoke_state, relaxed, relaxed);
+  // What was asked, and nothing else, becomes `state`. The flag may have come in between.
+  bool settle(std::uint32_t asked, std::uint32_t state) {
+    std::uint32_t word = asked;
+    while (!revoke_->compare_exchange_strong(word, (word & ~revoke_state) | state, relaxed, relaxed)) {
+      if ((word & ~revoke_slow) != (asked & ~revoke_slow)) return false;
+    }
+    return true;
   }
 
   atomic<std::uint32_t>* in_runtime_ = nullptr;

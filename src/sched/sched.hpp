@@ -22,6 +22,7 @@ inline spin_words spin(sched_t* rt) { return {rt->nmspinning, rt->needspinning, 
 // ---- schedule.cpp; the inline half is in dispatch.hpp
 [[noreturn]] void schedule(void* mp);        // g0's loop
 void runqput_slow(p* pp, g* gp, bool next);  // the ring is full
+bool chain_goes_on(p* pp);                   // runnext has been taken runnext_hops times
 void end_slice(p* pp);                       // the next one begins a new slice: runnext goes to the tail
 void globrunqput(sched_t* rt, g* gp);        // under sched.lock
 
@@ -35,6 +36,7 @@ bool steal_step_is_good(std::uint32_t step, std::uint32_t n);
 // ---- wake.cpp
 void wakep(sched_t* rt);  // after work was submitted
 void resetspinning(m* mp);
+bool no_room_for_m(sched_t* rt);                 // under sched.lock: threads that have lost their P use them all up
 void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
 void handoffp(p* pp, bool last_looks = true);    // the holder cannot run goroutines any more
 // Sleeps until somebody gives this M a P. True: it has one because timers are due.
@@ -55,6 +57,10 @@ p* pidleget_spinning(sched_t* rt);   // under sched.lock
 bool pidletake(sched_t* rt, p* pp);  // under sched.lock: this very P, if it is idle
 
 // ---- thread.cpp
+// Ms of this runtime fence and count at each call (model/m.hpp).
+inline bool takes_slow_path(const sched_t* rt) {
+  return the_process.membarrier.load(relaxed) == 2 || rt->knobs.stall != 0;
+}
 m* allocm(sched_t* rt);  // under sched.lock: an m with an id, counted; null: no memory
 void mstart(m* mp);      // the life of an M; returns when the runtime has ended
 int newm(m* mp);         // starts its thread; else errno, and the m is gone

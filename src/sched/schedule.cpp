@@ -59,6 +59,15 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
   }
 }
 
+// By count alone, two goroutines with much to do between their hand-overs would have all the time of two with little. So
+// chains last as long as each other, until sysmon sets slice_over (sched/takeback.cpp); but where many wait, each for all
+// before it, they have hops only.
+bool chain_goes_on(p* pp) {
+  if (!pp->rt->has_sysmon || pp->q.length() >= sizes::many_chains) return false;
+  pp->hops = 0;
+  return true;
+}
+
 void end_slice(p* pp) {
   if (g* gp = pp->q.take_next()) runqput(pp, gp, false);
 }
@@ -71,12 +80,12 @@ void runqput_slow(p* pp, g* gp, bool next) {
   sched_t* rt = pp->rt;
   mutex_guard guard(rt->lock);
   rt->runq.push_back_n(out.item, out.n);
-  rt->runq_size.store(rt->runq.size(), relaxed);
+  runq_changed(rt);
 }
 
 void globrunqput(sched_t* rt, g* gp) {
   rt->runq.push_back(gp);
-  rt->runq_size.store(rt->runq.size(), relaxed);
+  runq_changed(rt);
 }
 
 }  // namespace weft::rt

@@ -9,6 +9,7 @@
 #include "sched/countdown.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/retake.hpp"
 #include "sched/revoke.hpp"
 #include "sched/sched.hpp"
 #include "sched/timers.hpp"
@@ -19,46 +20,21 @@ namespace {
 // Between two rounds of asking. A holder that is inside the runtime is there for less than a microsecond, unless its
 // thread does not run.
 constexpr std::int64_t ask_again_ns = 50'000;
-constexpr std::uint32_t most_suspects = 64;
 
 bool ended(const sched_t* rt) { return (rt->attention.load(relaxed) & attention_done) != 0; }
 
-// Under sched.lock: the P that R3 has won. Its goroutine runs on without it, and finds out at the door.
-void take_from(sched_t* rt, m* mp) {
-  p* pp = mp->p;
-  g* gp = mp->curg;
-  if (pp == nullptr || gp == nullptr) fatal("sched: an M that was revoked had no P to lose", mp->id);
-  releasep(mp);
-  mp->oldp = pp;
-  gp->status.set(status::running, status::detached);
-  stop_p(rt, pp);
-}
-
-// One round of R1 to R3 over the Ms that seem to be outside with a P. Under sched.lock, which it gives up meanwhile.
+// One round of R1 to R3 over the Ms that seem to be outside with a P: their goroutines run on without it, and find out at the
+// door. Under sched.lock, which it gives up meanwhile.
 void revoke_round(sched_t* rt) {
-  suspect asked[most_suspects];
-  m* of[most_suspects];
-  std::uint32_t n = 0;
-  const bool can_take = the_process.membarrier_ready();
-  for (m* mp = rt->allm; mp != nullptr && n < most_suspects; mp = mp->alllink) {
-    // Without membarrier the question stays, and the M meets it at its next call.
-    if (can_take && mp->in_runtime.load(relaxed) != 0) continue;
-    asked[n] = suspect(mp->in_runtime, mp->revoke);
-    if (!asked[n].ask()) continue;
-    of[n++] = mp;
+  retake round(rt);
+  for (m* mp = rt->allm; mp != nullptr && !round.full(); mp = mp->alllink) {
+    if (mp->in_runtime.load(relaxed) == 0) round.ask(mp);
   }
-  if (n == 0 || !can_take) return;
+  if (round.empty()) return;
   rt->lock.unlock();
-  const int err = os::membarrier();
-  noise(noise_at::asked);
+  round.barrier();
   rt->lock.lock();
-  for (std::uint32_t i = 0; i < n; ++i) {
-    if (err != 0) {
-      asked[i].give_up();
-    } else if (asked[i].decide()) {
-      take_from(rt, of[i]);
-    }
-  }
+  while (p* pp = round.decide()) stop_p(rt, pp);
 }
 
 void make_p(sched_t* rt, std::uint32_t i) {
@@ -79,7 +55,7 @@ void drain_to_global(sched_t* rt, p* pp) {
   while (g* gp = pp->q.take()) ring[n++] = gp;
   while (n != 0) rt->runq.push_front(ring[--n]);
   if (next != nullptr) rt->runq.push_front(next);
-  rt->runq_size.store(rt->runq.size(), relaxed);
+  runq_changed(rt);
 }
 
 // start_world sees to it that somebody watches (FAULTS 14). Between the two heaps nobody is to find none of them: as if they were

@@ -3,12 +3,17 @@
 //
 // What   each round: starts the Ms that wait for a thread, joins those that have ended, tells the coarse clock the time;
 //        asks again for a thread that was refused while there is work for it;
+//        takes Ps from goroutines that do not come back (sched/takeback.hpp);
 //        and when it is due: a line of schedtrace, a look at how many CPUs there are, at who is awaited after main's end, at
-//        whether anybody will ever run again. (Taking Ps back from goroutines that do not come back is to be its next.)
-// When   every 10 ms while a P is busy or was a moment ago; deep asleep when all are idle, until the first is taken up
-//        again (pidletake rings), or somebody rings for work of the kinds above. An idle process wakes nobody.
+//        whether anybody will ever run again.
+// When   after 20 us, then ever later, up to 1 ms while all Ps are busy, and 10 ms while one is idle, which can be had by
+//        whoever has work; deep asleep when all are idle, until the first is taken up again (pidletake rings), or somebody
+//        rings for work of the kinds above. An idle process wakes nobody. From a sleep of 10 ms it is rung when the last idle P is
+//        taken, but not for ever in vain: a P that is busy for some microseconds a thousand times a second would cost as
+//        much again for each.
 // Without it (the system refuses the thread) all goes on, but for what it would have done; one line says so.
 #include <algorithm>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/print.hpp"
@@ -20,6 +25,7 @@
 #include "sched/deadlock.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
+#include "sched/takeback.hpp"
 #include "sched/timers.hpp"
 
 namespace weft::rt {
@@ -29,6 +35,8 @@ constexpr std::int64_t ms = 1'000'000;
 constexpr std::int64_t never = INT64_MAX;
 constexpr std::int64_t round_ns = 10 * ms;
 constexpr std::uint32_t rounds_awake = 5;       // after the last P went idle
+constexpr std::uint32_t most_rings = 16;        // in vain, from sleeps of 10 ms; then one such sleep in two is rung
+constexpr std::uint64_t turn_ns = 100'000;      // it does little, and is waited for
 constexpr std::int64_t join_again_ns = 1 * ms;  // a thread that has said goodbye is about to be gone
 constexpr std::int64_t procs_period_ns = 1000 * ms;
 constexpr std::int64_t seldom_ns = 60'000 * ms;
@@ -37,9 +45,12 @@ constexpr std::int64_t hopeless_after_ns = 3000 * ms;
 
 class watch {
  public:
-  explicit watch(sched_t* rt) : rt_(rt), trace_due_(rt->start_time), procs_due_(rt->start_time + procs_period_ns) {}
+  explicit watch(sched_t* rt)
+      : rt_(rt), takeback_(rt), trace_due_(rt->start_time), procs_due_(rt->start_time + procs_period_ns) {}
 
   void run() {
+    os::timer_slack(1);
+    os::thread_turn(os::thread_id(), turn_ns);
     for (;;) {
       const std::uint32_t seen = rt_->sysmon_bell.read();
       start_waiting_ms(rt_);
@@ -73,8 +84,6 @@ class watch {
   void follow_procs() {
     if (now_ < procs_due_) return;
     procs_due_ = now_ + procs_period_ns;
-    // Without it a P is given up at its holder's next call only, and all others would stand still until then.
-    if (!the_process.membarrier_ready()) return;
     {
       mutex_guard guard(rt_->lock);
       if (rt_->custom_procs) return;
@@ -141,7 +150,13 @@ class watch {
       idle = rt_->npidle.load(relaxed) == procs(rt_) && rt_->to_start == nullptr;
       // Rung for: a P was busy, perhaps for some microseconds, and may soon be again, for a timer. To be woken each time
       // would cost as much as what the P did.
-      if (deep_ && !rt_->sysmon_waits) idle_rounds_ = 0;
+      const bool rung = (deep_ && !rt_->sysmon_waits) || (napped_ && !rt_->sysmon_naps);
+      if (rung) {
+        idle_rounds_ = 0;
+        takeback_.wake();
+      }
+      if (napped_ && rung && rings_ != 0) --rings_;
+      napped_ = rt_->sysmon_naps = false;
       deep_ = idle && idle_rounds_ >= rounds_awake;
       rt_->sysmon_waits = deep_;
     }
@@ -152,27 +167,32 @@ class watch {
       until(now_ + round_ns);
     }
     if (!idle) {
-      end_late_slices();
-      idle_rounds_ = 0;
+      if (std::exchange(idle_rounds_, 0) != 0) takeback_.wake();
       deadlock_due_ = 0;
       deadlock_pause_ = round_ns;
-      until(now_ + round_ns);
+      const std::int64_t next = takeback_.look(now_);
+      if (takeback_.took()) rings_ = most_rings;
+      until(os::now() + next);
+      if (next >= round_ns) nap();
       return true;
     }
     if (idle_rounds_ < rounds_awake) {
       ++idle_rounds_;
       until(now_ + round_ns);
+      nap();
     }
     look_whether_for_ever();
     return true;
   }
 
-  // Goroutines that ready each other run in one slice, and timers are looked at when one begins.
-  void end_late_slices() {
-    for (std::uint32_t i = 0; i < procs(rt_); ++i) {
-      p& pp = rt_->allp[i];
-      if (pp.timers->min_when() <= now_) pp.slice_over.store(true, relaxed);
+  // A sleep of 10 ms while some P is idle: whoever takes the last one rings, if that has not been in vain too often.
+  void nap() {
+    if (rings_ == 0) {
+      rings_ = 1;
+      return;
     }
+    mutex_guard guard(rt_->lock);
+    napped_ = rt_->sysmon_naps = rt_->npidle.load(relaxed) != 0;
   }
 
   // Somebody outside may end without having woken anybody, and nobody tells us: looked at again, ever more seldom, after
@@ -195,6 +215,7 @@ class watch {
   }
 
   sched_t* rt_;
+  takeback takeback_;
   std::int64_t now_ = 0;
   std::int64_t wake_at_ = never;
   std::int64_t trace_due_;
@@ -203,6 +224,8 @@ class watch {
   std::int64_t deadlock_pause_ = round_ns;
   std::int64_t nobody_since_ = 0;  // since then a thread is refused that nobody else can stand in for; 0: not so
   std::uint32_t idle_rounds_ = 0;
+  std::uint32_t rings_ = most_rings;
+  bool napped_ = false;
   bool deep_ = false;  // nothing was to be looked at but what somebody rings for
   bool told_ = false;
 };

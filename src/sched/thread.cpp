@@ -77,9 +77,12 @@ WEFT_UNINSTRUMENTED void on_thread_end() {
 // What a thread needs before it can run goroutines (Go's minit).
 void minit(m* mp) {
   mp->tid = os::thread_id();
+  mp->thread_seen.store(mp->tid, relaxed);
   mp->eh = static_cast<eh_globals*>(os::exception_globals());
   mp->thread_eh = *mp->eh;
   mp->signal_stack = os::signal_stack_install();
+  // Sysmon's own, which has started it, are short.
+  if (!mp->callers) os::thread_turn(mp->tid, 0);
   // The kernel's 50 us would be most of what a sleep of 100 is late. The thread that has called run gets its own back.
   mp->slack = os::timer_slack(1);
   // Refused (the program has used up its keys): such an end would be silent, as it is everywhere else.
@@ -197,12 +200,14 @@ m* allocm(sched_t* rt) {
   // An m keeps its generation for ever: a revoker may still hold an old one against it.
   std::uint32_t generation = 0;
   if (memory != nullptr) {
-    generation = static_cast<m*>(memory)->revoke.load(relaxed) & ~revoke_state;
+    generation = static_cast<m*>(memory)->revoke.load(relaxed) & ~revoke_door;
   } else if (the_process.ms.fresh(&memory, 1) == 0) {
     return nullptr;
   }
   m* mp = ::new (memory) m;
-  mp->revoke.store(generation, relaxed);
+  const bool slow = takes_slow_path(rt);
+  mp->revoke.store(generation | (slow ? revoke_slow : 0), relaxed);
+  mp->calls.store(slow ? 1 : 0, relaxed);
   mp->rt = rt;
   mp->id = rt->mnext++;
   mp->attention = &rt->attention;

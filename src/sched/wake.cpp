@@ -16,6 +16,7 @@ namespace weft::rt {
 namespace {
 
 constexpr std::int64_t no_thread_pause_ns = 100'000'000;
+constexpr std::int64_t no_room_pause_ns = 1'000'000;
 
 // Under sched.lock. A thread was refused a moment ago, and no M sleeps that could be woken instead.
 bool no_thread_now(sched_t* rt) {
@@ -81,7 +82,7 @@ void no_thread_for(sched_t* rt, p* pp, bool spinning, int err) {
       while (g* gp = pp->q.take_next()) globrunqput(rt, gp);
       while (g* gp = pp->q.take()) globrunqput(rt, gp);
       if (g* gp = rt->runq.take_bound()) {
-        rt->runq_size.store(rt->runq.size(), relaxed);
+        runq_changed(rt);
         other = gp->tied;
         no_longer_idle(rt, other);
       } else {
@@ -146,6 +147,7 @@ void no_thread_at_all(const sched_t* rt) {
 void acquirep(m* mp, p* pp) {
   if (pp->m != nullptr || mp->p != nullptr || pp->listed) fatal("sched: acquirep");
   pp->m = mp;
+  pp->held_by.store(mp, relaxed);
   mp->p = pp;
   pp->q.adopt(mp);
   pp->status.set(p_status::idle, p_status::running);
@@ -157,6 +159,7 @@ p* releasep(m* mp) {
   pp->status.set(p_status::running, p_status::idle);
   pp->q.disown(mp);
   pp->m = nullptr;
+  pp->held_by.store(nullptr, relaxed);
   mp->p = nullptr;
   return pp;
 }
@@ -187,8 +190,8 @@ bool pidletake(sched_t* rt, p* pp) {
   if (pp->idle_next != nullptr) pp->idle_next->idle_prev = pp->idle_prev;
   pp->idle_next = pp->idle_prev = nullptr;
   rt->npidle.store(rt->npidle.load(relaxed) - 1, relaxed);
-  if (rt->sysmon_waits) [[unlikely]] {
-    rt->sysmon_waits = false;
+  if (rt->sysmon_waits || (rt->sysmon_naps && rt->npidle.load(relaxed) == 0)) [[unlikely]] {
+    rt->sysmon_waits = rt->sysmon_naps = false;
     rt->sysmon_bell.ring();
   }
   return true;
@@ -223,6 +226,24 @@ void resetspinning(m* mp) {
   wakep(mp->rt);
 }
 
+// Under sched.lock. The limit of threads is the program's own doing, and the end of it; but not where taking Ps back has used
+// them up. Then the goroutines wait until one of those threads is back, as they would if no P had been taken.
+bool no_room_for_m(sched_t* rt) {
+  if (rt->nm < rt->max_threads || rt->ntaken == 0) return false;
+  rt->no_thread_until = os::now() + no_room_pause_ns;
+  rt->no_thread_err = 0;
+  if (rt->warned_no_room) return true;
+  rt->warned_no_room = true;
+  line{}
+      .text("weft: all ")
+      .number(rt->max_threads)
+      .text(" threads (max_threads) are in use, ")
+      .number(rt->ntaken)
+      .text(" by goroutines that block or spin: they keep their Ps until one is free\n")
+      .flush_sig();
+  return true;
+}
+
 void startm(sched_t* rt, p* pp, bool spinning) {
   if (spinning && !pp->q.empty()) fatal("sched: a spinning M would get a P with work");
   rt->lock.lock();
@@ -238,6 +259,11 @@ void startm(sched_t* rt, p* pp, bool spinning) {
     return;
   }
   if (no_thread_now(rt)) {
+    rt->lock.unlock();
+    no_thread_for(rt, pp, spinning, 0);
+    return;
+  }
+  if (no_room_for_m(rt)) {
     rt->lock.unlock();
     no_thread_for(rt, pp, spinning, 0);
     return;

@@ -120,6 +120,9 @@ bool thread_try_join(thread t) {
 }
 std::uint64_t timer_slack(std::uint64_t) { return 0; }
 std::uint64_t thread_id() { return check::current_thread() + 1; }
+std::int64_t thread_cpu_time(std::uint64_t) { return check::now(); }
+void thread_turn(std::uint64_t, std::uint64_t) {}
+bool thread_sleeps(std::uint64_t) { return false; }
 stack_bounds thread_stack() { return {}; }
 
 void* reserve(std::size_t bytes, int* err) {

@@ -1,0 +1,221 @@
+#include "sched/takeback.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "model/process.hpp"
+#include "os/sys.hpp"
+#include "sched/dispatch.hpp"
+#include "sched/retake.hpp"
+
+namespace weft::rt {
+namespace {
+
+constexpr std::int64_t us = 1'000;
+constexpr std::int64_t ms = 1'000'000;
+
+constexpr std::int64_t base_slice_ns = 10 * ms;  // Go's forcePreemptNS
+constexpr std::int64_t most_by_clock_ns = 64 * ms;
+constexpr std::uint64_t turn_of_spinners_ns = 10 * ms;
+constexpr double crowd = 8;  // threads for each P
+constexpr std::int64_t sleeps_alone_ns = 1 * ms;
+constexpr std::int64_t chain_ns = 1 * ms;
+constexpr std::int64_t count_again_ns = 10 * ms;
+// Between two looks: while all Ps are busy; and for as long as sleepers_ns after a P was taken from one that slept.
+constexpr std::int64_t busy_ns = 1 * ms;
+constexpr std::int64_t among_sleepers_ns = 200 * us;
+constexpr std::int64_t sleepers_ns = 100 * ms;
+
+bool due(const p* pp, std::int64_t now) { return pp->timers->min_when() <= now; }
+
+bool somebody_waits(const sched_t* rt, const p* pp, std::int64_t now) {
+  return !pp->q.empty() || rt->runq_size.load(relaxed) != 0 || due(pp, now);
+}
+
+// Under sched.lock, of a P that nobody holds, whose goroutine has had its slice. What has run before, and what its timers are about to
+// ready, goes before those in its ring that have not begun, which are put behind all that wait: they may be more of the
+// same, and each would have a slice before the others come.
+void make_way(sched_t* rt, p* pp) {
+  g* ring[sizes::runq];
+  std::uint32_t n = 0;
+  std::uint32_t begun = 0;
+  while (g* gp = pp->q.take()) {
+    begun += gp->stack != nullptr ? 1 : 0;
+    ring[n++] = gp;
+  }
+  const bool all_stay = begun == 0 && pp->timers->min_when() == no_timer;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    if (all_stay || ring[i]->stack != nullptr) {
+      runqput(pp, ring[i], false);
+    } else {
+      rt->runq.push_back(ring[i]);
+    }
+  }
+  runq_changed(rt);
+}
+
+}  // namespace
+
+slice slice_of(std::uint32_t on_cpu, std::uint32_t procs, bool urgent) {
+  const double x = 1.0 + static_cast<double>(on_cpu) / procs;
+  const double wanted = static_cast<double>(base_slice_ns) * (urgent ? (7 + x) / 8 : x * x);
+  const double by_clock = std::min(wanted, static_cast<double>(most_by_clock_ns));
+  return {static_cast<std::int64_t>(by_clock / x), x < crowd ? INT64_MAX : static_cast<std::int64_t>(by_clock)};
+}
+
+takeback::finding takeback::examine(p* pp, std::int64_t now) {
+  p_watch& w = pp->watched;
+  m* mp = pp->held_by.load(relaxed);
+  if (pp->status.get() != p_status::running || mp == nullptr) {
+    w.holder = nullptr;
+    return finding::well;
+  }
+  const std::uint32_t tick = pp->schedtick.load(relaxed);
+  const bool fresh = mp != w.holder || tick != w.tick;
+  if (fresh) w = {mp, tick, now, -1, -1};
+  const bool waits = somebody_waits(rt_, pp, now);
+  if (waits && now - w.since >= chain_ns) pp->slice_over.store(true, relaxed);
+  if (mp->in_runtime.load(relaxed) != 0 || off_) return finding::well;
+  const std::uint64_t thread = mp->thread_seen.load(relaxed);
+  const std::int64_t cpu = thread != 0 ? os::thread_cpu_time(thread) : -1;
+  if (cpu < 0) return finding::well;
+  const std::int64_t before = w.cpu_last;
+  w.cpu_last = cpu;
+  // It began after the last look; what it has used since is charged as if it had run all the time.
+  if (w.cpu_begin < 0) w.cpu_begin = cpu - std::min({now - looked_, busy_ns, cpu});
+  // A first look tells nothing of whether it sleeps, but what the file says; that is asked when others have just been found
+  // asleep, or twice in a row.
+  const bool still = before < 0 ? hurry_ : cpu - before < (now - looked_) / 4;
+  if (still && os::thread_sleeps(thread)) {
+    return waits || now - w.since >= sleeps_alone_ns ? finding::sleeps : finding::well;
+  }
+  if (!waits) return finding::well;
+  const bool urgent =
+      rt_->npidle.load(relaxed) == 0 && (due(pp, now) || (rt_->attention.load(relaxed) & attention_back) != 0);
+  const slice s = slice_of(on_cpu_, procs(rt_), urgent);
+  const std::int64_t used = cpu - w.cpu_begin;
+  if (used >= s.cpu || (used > 0 && now - w.since >= s.by_clock)) return finding::slice_over;
+  return before < 0 ? finding::soon : finding::well;
+}
+
+// R0 has picked n of them.
+void takeback::take(std::uint32_t n) {
+  retake round(rt_);
+  revoker_delays(rt_);
+  {
+    mutex_guard guard(rt_->lock);
+    std::uint32_t free = rt_->nmidle;
+    const bool refused = rt_->no_thread_until != 0 && os::now() < rt_->no_thread_until;
+    if (!refused && rt_->nm < rt_->max_threads) free += rt_->max_threads - rt_->nm;
+    for (std::uint32_t i = 0; i < n; ++i) {
+      const p* pp = suspects_[i];
+      m* mp = pp->held_by.load(relaxed);
+      if (mp == nullptr || pp->status.get() != p_status::running) continue;
+      const bool needs = !pp->q.empty() || !rt_->runq.empty();
+      if (needs && free == 0) {
+        if (!refused) no_room_for_m(rt_);
+        continue;
+      }
+      if (!round.ask(mp)) continue;
+      free -= needs ? 1 : 0;
+    }
+  }
+  if (round.empty()) return;
+  round.barrier();
+  p* won[retake::most];
+  std::uint32_t k = 0;
+  {
+    mutex_guard guard(rt_->lock);
+    m* from = nullptr;
+    while (p* pp = round.decide(&from)) {
+      from->taken = true;
+      from->cpu_seen = -1;
+      from->on_cpu = from->long_turns = pp->slice_over.load(relaxed);
+      if (from->on_cpu) {
+        make_way(rt_, pp);
+        // What it does is not waited for; who waits on a CPU for the P's next goroutine is. (Under the lock: it may be back.)
+        os::thread_turn(from->thread_seen.load(relaxed), turn_of_spinners_ns);
+      }
+      // It is over with the goroutine that had it. Who is next keeps its place: a timer may be about to put somebody there.
+      pp->slice_over.store(false, relaxed);
+      pp->hops = 0;
+      ++rt_->ntaken;
+      won[k++] = pp;
+    }
+  }
+  revoker_delays(rt_);
+  for (std::uint32_t i = 0; i < k; ++i) handoffp(won[i]);
+  if (k != 0) {
+    start_waiting_ms(rt_);
+    hurry_ = true;
+  }
+}
+
+// D. Who was taken as a spinner counts until it is seen asleep, others from when they are seen to run. Some are asked each
+// time: it is a system call each.
+void takeback::count_on_cpu(std::int64_t now) {
+  if (now - counted_ < count_again_ns) return;
+  counted_ = now;
+  constexpr std::uint32_t most_asked = 64;
+  int files = 4;
+  m* asked[most_asked];
+  std::uint32_t n = 0;
+  std::uint32_t at = 0;
+  on_cpu_ = 0;
+  {
+    mutex_guard guard(rt_->lock);
+    if (rt_->ntaken != 0) {
+      for (m* mp = rt_->allm; mp != nullptr; mp = mp->alllink) {
+        if (!mp->taken) continue;
+        on_cpu_ += mp->on_cpu ? 1 : 0;
+        if (at++ >= asked_from_ && n < most_asked) asked[n++] = mp;
+      }
+    }
+  }
+  asked_from_ = asked_from_ + n >= at ? 0 : asked_from_ + n;
+  // They stay Ms of this runtime: it is this thread that joins those that have ended.
+  for (std::uint32_t i = 0; i < n; ++i) {
+    m* mp = asked[i];
+    const std::uint64_t thread = mp->thread_seen.load(relaxed);
+    const std::int64_t cpu = os::thread_cpu_time(thread);
+    const std::int64_t before = std::exchange(mp->cpu_seen, cpu);
+    if (before < 0) continue;
+    if (cpu != before) {
+      mp->on_cpu = true;
+    } else if (mp->on_cpu && files-- > 0) {
+      mp->on_cpu = !os::thread_sleeps(thread);
+    }
+  }
+}
+
+std::int64_t takeback::look(std::int64_t now) {
+  count_on_cpu(now);
+  std::uint32_t n = 0;
+  bool soon = false;
+  bool slept = false;
+  for (std::uint32_t i = 0, np = procs(rt_); i < np; ++i) {
+    p* pp = &rt_->allp[i];
+    const finding f = examine(pp, now);
+    soon = soon || f == finding::soon;
+    if (f == finding::slice_over) pp->slice_over.store(true, relaxed);
+    if (f != finding::sleeps && f != finding::slice_over) continue;
+    slept = slept || f == finding::sleeps;
+    if (n < retake::most) suspects_[n++] = pp;
+  }
+  looked_ = now;
+  hurry_ = false;
+  if (n != 0) take(n);
+  if (hurry_ && slept) slept_last_ = now;
+  took_ = took_ || hurry_;
+  const bool all_busy = rt_->npidle.load(relaxed) == 0;
+  const bool sleepers = now - slept_last_ < sleepers_ns;
+  const std::int64_t most = sleepers ? among_sleepers_ns : all_busy || n != 0 ? busy_ns : longest_ns;
+  if (hurry_ || soon) {
+    delay_ = shortest_ns;
+  } else {
+    delay_ = std::min(2 * delay_, most);
+  }
+  return delay_;
+}
+
+}  // namespace weft::rt
