@@ -115,8 +115,7 @@ TEST(ping_pong_hog, two_pairs_on_one_p_have_the_same_time) {
           const auto take_turns = [&, pair, so_many](const chan<>& mine, const chan<>& others) {
             while (mine.recv()) {
               if (stop.load(std::memory_order_relaxed)) return others.close();
-              for (volatile long i = 0; i < so_many; i = i + 1) {
-              }
+              for (long i = so_many; i > 0; --i) asm volatile("");
               count[static_cast<std::size_t>(pair)].fetch_add(so_many, std::memory_order_relaxed);
               others.send();
             }
