@@ -43,6 +43,7 @@ struct p_watch {
   std::int64_t since = 0;
   std::int64_t cpu_begin = -1;  // CPU time of the holder's thread when it was first looked at; -1: not yet
   std::int64_t cpu_last = -1;
+  std::int64_t hog = 0;  // a slice with few hops was ended then
 };
 
 struct alignas(64) p {
@@ -68,16 +69,18 @@ struct alignas(64) p {
 
   // ---- read by others
   alignas(64) p_status_word status;
-  atomic<std::uint32_t> schedtick{0};  // one more for each slice begun
-  atomic<bool> slice_over{false};      // set by a revoker: a new slice begins at the next runqget
-  atomic<std::uint32_t> firing{0};     // odd: its holder has popped timers, or is about to, and calls them
-  atomic<std::uint64_t> created{0};    // goroutines started by this P
-  atomic<std::uint64_t> ended{0};      // goroutines that ended on it
-  atomic<std::uint64_t> steals{0};     // goroutines it took from others
-  atomic<rt::m*> held_by{nullptr};     // m, for sysmon: a hint, but an m is one for ever
-  p_watch watched;                     // sysmon's own
-  bool listed = false;                 // token: on the idle list
-  p* idle_next = nullptr;              // idle list, under sched.lock
+  atomic<std::uint32_t> schedtick{0};   // one more for each slice begun
+  atomic<bool> slice_over{false};       // set by a revoker: a new slice begins at the next runqget
+  atomic<std::uint32_t> firing{0};      // odd: its holder has popped timers, or is about to, and calls them
+  atomic<std::uint64_t> created{0};     // goroutines started by this P
+  atomic<std::uint64_t> ended{0};       // goroutines that ended on it
+  atomic<std::uint64_t> steals{0};      // goroutines it took from others
+  atomic<rt::m*> held_by{nullptr};      // m, for sysmon: a hint, but an m is one for ever
+  atomic<bool> hogs{false};             // sysmon has ended slices of it that had few hops
+  atomic<std::uint32_t> chain_tick{0};  // the last slice that had more hops than it may have without that
+  p_watch watched;                      // sysmon's own
+  bool listed = false;                  // token: on the idle list
+  p* idle_next = nullptr;               // idle list, under sched.lock
   p* idle_prev = nullptr;
 
   alignas(64) runq<g, sizes::runq> q;

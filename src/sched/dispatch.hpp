@@ -89,7 +89,7 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
 
 // At most runnext_hops goroutines in a row come from runnext and inherit the slice: a chain of goroutines
 // that ready each other would hold up everybody else on this P for a whole slice, and without anyone to
-// end slices for ever (Go 52934). Where few wait it may go on, until sysmon ends the slice (chain_goes_on).
+// end slices for ever (Go 52934). It goes on beside one with much to do in each hop (chain_goes_on).
 [[gnu::always_inline]] inline g* runqget(p* pp, bool& inherit) {
   inherit = false;
   if (pp->q.has_next()) {

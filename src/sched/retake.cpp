@@ -11,7 +11,8 @@ namespace {
 
 bool fences(const m* mp) { return mp->calls.load(acquire) != 0; }  // order: enter.fence
 
-// Membarrier has worked until now. What was asked is withdrawn by the caller; from here on the owners fence.
+}  // namespace
+
 void do_without_membarrier(int err) {
   std::uint32_t works = 1;
   if (!the_process.membarrier.compare_exchange_strong(works, 2, relaxed, relaxed)) return;
@@ -26,8 +27,6 @@ void do_without_membarrier(int err) {
     for (m* mp = rt->allm; mp != nullptr; mp = mp->alllink) mp->revoke.fetch_or(revoke_slow, relaxed);
   }
 }
-
-}  // namespace
 
 void revoker_delays(const sched_t* rt) {
   if (rt->knobs.revokedelay != 0) os::sleep_ns(static_cast<std::int64_t>(rt->knobs.revokedelay) * 1'000'000);

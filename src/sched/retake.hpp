@@ -52,6 +52,9 @@ class retake {
   bool refused_ = false;
 };
 
+// From here on the owners fence, because membarrier was refused with that errno: said in a line.
+void do_without_membarrier(int err);
+
 // Between two steps of a revoker, for tests: WEFT_DEBUG=revokedelay.
 void revoker_delays(const sched_t* rt);
 

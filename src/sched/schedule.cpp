@@ -60,10 +60,10 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
 }
 
 // By count alone, two goroutines with much to do between their hand-overs would have all the time of two with little. So
-// chains last as long as each other, until sysmon sets slice_over (sched/takeback.cpp); but where many wait, each for all
-// before it, they have hops only.
+// where sysmon has seen such a hog of late (sched/takeback.cpp), chains last until it ends their slice.
 bool chain_goes_on(p* pp) {
-  if (!pp->rt->has_sysmon || pp->q.length() >= sizes::many_chains) return false;
+  if (!pp->hogs.load(relaxed)) return false;
+  pp->chain_tick.store(pp->schedtick.load(relaxed), relaxed);
   pp->hops = 0;
   return true;
 }

@@ -20,6 +20,7 @@ constexpr std::uint64_t turn_of_spinners_ns = 10 * ms;
 constexpr double crowd = 8;  // threads for each P
 constexpr std::int64_t sleeps_alone_ns = 1 * ms;
 constexpr std::int64_t chain_ns = 1 * ms;
+constexpr std::int64_t hog_is_remembered_ns = 50 * ms;
 constexpr std::int64_t count_again_ns = 10 * ms;
 // Between two looks: while all Ps are busy; and for as long as sleepers_ns after a P was taken from one that slept.
 constexpr std::int64_t busy_ns = 1 * ms;
@@ -72,9 +73,14 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   }
   const std::uint32_t tick = pp->schedtick.load(relaxed);
   const bool fresh = mp != w.holder || tick != w.tick;
-  if (fresh) w = {mp, tick, now, -1, -1};
+  if (fresh) w = {mp, tick, now, -1, -1, w.hog};
   const bool waits = somebody_waits(rt_, pp, now);
-  if (waits && now - w.since >= chain_ns) pp->slice_over.store(true, relaxed);
+  if (waits && now - w.since >= chain_ns) {
+    pp->slice_over.store(true, relaxed);
+    if (pp->chain_tick.load(relaxed) != tick) w.hog = now;
+  }
+  const bool hogs = w.hog != 0 && now - w.hog < hog_is_remembered_ns;
+  if (hogs != pp->hogs.load(relaxed)) pp->hogs.store(hogs, relaxed);
   if (mp->in_runtime.load(relaxed) != 0 || off_) return finding::well;
   const std::uint64_t thread = mp->thread_seen.load(relaxed);
   const std::int64_t cpu = thread != 0 ? os::thread_cpu_time(thread) : -1;

@@ -49,7 +49,7 @@ TEST(layout, the_words_of_the_spinning_dance_and_the_lock_are_on_lines_of_their_
 
 TEST(layout, the_revoke_word_has_two_bits_of_state_and_a_generation_above) {
   EXPECT_EQ(3u, revoke_state);
-  EXPECT_EQ(revoke_state + 1, revoke_generation);
+  EXPECT_EQ(revoke_door + 1, revoke_generation);
   for (const std::uint32_t s : {revoke_none, revoke_pending, revoke_done}) EXPECT_EQ(s, s & revoke_state);
 }
 
