@@ -95,6 +95,12 @@ TEST(parallelism, beside_busy_threads_that_are_not_ours) {
       {{2, 4}, 2});
 }
 
+// Fewer Ps than goroutines: those that spin lose theirs to those whose turn it is.
+TEST(parallelism, more_goroutines_than_ps_have_their_turns) {
+  test::for_each_case([](const run_case&) { in_lock_step(4, 5); }, {{1, 2, 3}, 3});
+  test::for_each_case([](const run_case&) { in_lock_step_from_depth(4, 5); }, {{1, 2, 3}, 3});
+}
+
 // yield() lets the other runnable goroutines of the P go first, also one that never stops yielding itself.
 TEST(yield, lets_others_make_progress) {
   test::for_each_case_and_schedule([](const run_case&) {

@@ -1,6 +1,7 @@
 // Go's time package, as far as it is timers: the time family of F3, and C7, restated as ours. Nothing here is about how long
 // something takes at most: a machine may stand still for a second at any place. Whatever must not happen early is.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -635,6 +636,25 @@ TEST(timer, fires_beside_goroutines_that_block_without_pause) {
         for (int i = 0; i < 2; ++i) {
           wg.go([&] {
             while (!stop) weft::blocking([] {});
+          });
+        }
+        const weft::timer t(20ms);
+        t.channel().recv();
+        stop = true;
+        wg.wait();
+      },
+      {.procs = {1, 2}, .seeds = 1});
+}
+
+// The same in foreign code, which says nothing to the runtime.
+TEST(timer, fires_beside_goroutines_that_make_system_calls_without_pause) {
+  for_each_case(
+      [](const run_case&) {
+        std::atomic<bool> stop = false;
+        weft::wait_group wg;
+        for (int i = 0; i < 2; ++i) {
+          wg.go([&] {
+            while (!stop) static_cast<void>(::getppid());
           });
         }
         const weft::timer t(20ms);

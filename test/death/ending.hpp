@@ -64,9 +64,8 @@ inline std::vector<std::string> environment(const std::vector<std::string>& give
   return result;
 }
 
-inline ending run(const std::string& program, const std::vector<std::string>& arguments,
-                  const std::vector<std::string>& variables = {}, int seconds = 60) {
-  const std::string path = WEFT_TEST_CHILD_DIR "/death_child_" + program;
+inline ending run_program(const std::string& path, const std::vector<std::string>& arguments,
+                          const std::vector<std::string>& variables = {}, int seconds = 60) {
   std::vector<std::string> args{path};
   args.insert(args.end(), arguments.begin(), arguments.end());
   std::vector<std::string> env = environment(variables);
@@ -120,6 +119,13 @@ inline ending run(const std::string& program, const std::vector<std::string>& ar
   if (WIFSIGNALED(status)) result.signal = WTERMSIG(status);
   return result;
 }
+
+#ifdef WEFT_TEST_CHILD_DIR
+inline ending run(const std::string& program, const std::vector<std::string>& arguments,
+                  const std::vector<std::string>& variables = {}, int seconds = 60) {
+  return run_program(WEFT_TEST_CHILD_DIR "/death_child_" + program, arguments, variables, seconds);
+}
+#endif
 
 // How often `what` stands in `text`.
 inline int count(const std::string& text, const std::string& what) {
