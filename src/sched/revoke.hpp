@@ -2,7 +2,7 @@
 // not come back.
 //
 //   R1  ask      revoke: none -> pending, generation + 1 (CAS), for all suspects
-//   R2           one membarrier for all of them
+//   R2           one membarrier for all of them (sched/retake.hpp)
 //   R3  decide   in_runtime == 0 ? pending of this generation -> done (CAS): the P is ours; else pending -> none
 //
 // Who    revokers: any thread, several at once; each needs its own R1 and R2. The owner's half is door_in and enter_slow.
@@ -24,7 +24,6 @@
 
 #include "base/atomic.hpp"
 #include "model/m.hpp"
-#include "os/sys.hpp"
 
 namespace weft::rt {
 
@@ -82,15 +81,6 @@ inline void set_revoke(atomic<std::uint32_t>& revoke, std::uint32_t state) {
   std::uint32_t word = revoke.load(relaxed);
   while (!revoke.compare_exchange_weak(word, next_revoke(word, state), relaxed, relaxed)) {
   }
-}
-
-// R1 and R2 for all. An error of the system means that nobody is suspected any more; 0 that each is to be decided.
-inline int suspect_all(suspect* s, std::uint32_t n) {
-  bool any = false;
-  for (std::uint32_t i = 0; i < n; ++i) any = s[i].ask() || any;
-  const int err = any ? os::membarrier() : 0;
-  for (std::uint32_t i = 0; err != 0 && i < n; ++i) s[i].give_up();
-  return err;
 }
 
 }  // namespace weft::rt

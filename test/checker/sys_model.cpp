@@ -120,9 +120,10 @@ bool thread_try_join(thread t) {
 }
 std::uint64_t timer_slack(std::uint64_t) { return 0; }
 std::uint64_t thread_id() { return check::current_thread() + 1; }
-std::int64_t thread_cpu_time(std::uint64_t) { return check::now(); }
+// Of whichever thread.
+std::int64_t thread_cpu_time(std::uint64_t) { return check::system_now().cpu += check::system_now().cpu_step; }
 void thread_turn(std::uint64_t, std::uint64_t) {}
-bool thread_sleeps(std::uint64_t) { return false; }
+bool thread_sleeps(std::uint64_t) { return check::system_now().threads_sleep; }
 stack_bounds thread_stack() { return {}; }
 
 void* reserve(std::size_t bytes, int* err) {
@@ -167,8 +168,9 @@ void abort_process() { check::fail("the process is aborted (at pc %#x)", PC); }
 // Swapped with the model thread that runs (swap_state).
 void* exception_globals() { return __cxxabiv1::__cxa_get_globals(); }
 
-int membarrier_register() { return 0; }
+int membarrier_register() { return check::system_now().no_membarrier ? 38 : 0; }
 int membarrier() {
+  if (check::system_now().membarrier_fails && check::choose(2) != 0) return 1;
   check::membarrier_step(PC);
   return 0;
 }

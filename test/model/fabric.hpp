@@ -54,6 +54,10 @@ class fabric {
     mp->id = rt_->mnext++;
     mp->choose.seed(mp->id);
     mp->attention = &rt_->attention;
+    if (rt::takes_slow_path(rt_)) {
+      mp->revoke.store(rt::revoke_slow, rt::relaxed);
+      mp->calls.store(1, rt::relaxed);
+    }
     mp->alllink = rt_->allm;
     rt_->allm = mp;
     ms_.push_back(mp);

@@ -65,6 +65,31 @@ MODEL(gqueue_first_in_first_out, "two who put and one who takes, one at a time a
   expect(s->runq.empty() && s->runq_size.load(rt::relaxed) == 0, "all were taken");
 }
 
+MODEL(gqueue_returning_every_second, "who comes back goes before the others, but every second turn is theirs") {
+  fabric f(1);
+  rt::sched_t* s = f.sched();
+  rt::g* gs[6];
+  for (std::uint32_t i = 0; i < 6; ++i) gs[i] = f.new_g(i + 1);
+  const rt::mutex_guard guard(s->lock);
+  const auto bit = [&] { return (s->attention.load(rt::relaxed) & rt::attention_back) != 0; };
+  for (int i = 0; i < 3; ++i) rt::globrunqput(s, gs[i]);
+  expect(!bit(), "nobody is back");
+  for (int i = 3; i < 6; ++i) s->runq.push_returning(gs[i]);
+  rt::runq_changed(s);
+  expect(bit() && s->runq_size.load(rt::relaxed) == 6, "somebody is");
+  const bool back_first = s->runq.pop_front()->goid > 3;
+  int back = back_first ? 1 : 0;
+  for (int n = 1; n < 6; ++n) {
+    rt::runq_changed(s);
+    expect(bit() == (back < 3), "as long as one of them waits, and no longer");
+    const bool is_back = s->runq.pop_front()->goid > 3;
+    expect(is_back == ((n % 2 == 0) == back_first), "turn by turn");
+    back += is_back ? 1 : 0;
+  }
+  rt::runq_changed(s);
+  expect(!bit() && s->runq.empty(), "nobody is left");
+}
+
 MODEL(gqueue_batch_into_rings, "two Ms take batches of the global queue into their Ps while a third puts") {
   fabric f(2);
   rt::sched_t* s = f.sched();

@@ -1,13 +1,18 @@
-// The door and the loss of a P: production's enter.hpp and enter.cpp on the owner's side; on the revokers' side revoke.hpp,
-// before there is a sysmon that uses it, with what a revoker will do under sched.lock; then the way back (rejoin).
+// The door and the loss of a P: production's enter.hpp and enter.cpp on the owner's side; on the revokers' side retake.cpp
+// and revoke.hpp, and the stopper's stop.cpp; the hand-off in between (handoffp), and the way back (rejoin).
 //
 // Who holds a P has its payload to itself: a plain field, raised at each use.
 #include "sched/revoke.hpp"
 
 #include <array>
 
+#include "checker/sys_model.hpp"
 #include "model/fabric.hpp"
+#include "sched/deadlock.hpp"
+#include "sched/dispatch.hpp"
 #include "sched/enter.hpp"
+#include "sched/retake.hpp"
+#include "sched/stop.hpp"
 #include "weft/go.hpp"
 
 namespace {
@@ -16,17 +21,31 @@ using namespace weft::check;
 namespace rt = weft::rt;
 using rt::status;
 
-// One M with a goroutine on each of the first Ps.
+enum class membarrier : std::uint8_t {
+  works,
+  none,   // from the start: each M fences, and counts its calls
+  fails,  // begins to: at any call of the kernel
+};
+
+// One M with a goroutine on each of the first Ps; further ones are outside, and have lost theirs.
 class town {
  public:
-  town(std::uint32_t owners, std::uint32_t procs) : f_(procs) {
+  town(std::uint32_t owners, std::uint32_t procs, membarrier has = membarrier::works) : f_(procs) {
+    rt::the_process.membarrier.store(has == membarrier::none ? 2 : 1, rt::relaxed);
+    system_now().membarrier_fails = has == membarrier::fails;
+    rt::list_runtime(f_.sched());
     for (std::uint32_t i = 0; i < owners; ++i) {
       rt::m* mp = f_.new_m();
       rt::g* gp = f_.new_g(i + 1);
-      rt::acquirep(mp, f_.p(i));
       gp->status.set(status::runnable, status::running);
       gp->m = mp;
       mp->curg = gp;
+      if (i < procs) {
+        rt::acquirep(mp, f_.p(i));
+      } else {
+        gp->status.set(status::running, status::detached);
+        rt::set_revoke(mp->revoke, rt::revoke_done);
+      }
       mp->in_runtime.store(0, rt::relaxed);
       m_[i] = mp;
       g_[i] = gp;
@@ -60,41 +79,52 @@ class town {
     }
     rt::setg(nullptr);
   }
+  // One blocking call in another: the inner one has to have a P before it gives it away.
+  void blocks_nested(std::uint32_t i = 0) {
+    rt::setg(g_[i]);
+    {
+      weft::detail::blocking_scope away;
+      weft::detail::blocking_scope further;
+    }
+    rt::setg(nullptr);
+  }
 
   void use(rt::p* pp) { ++used_[pp->id]; }
+  void slice_is_over() { f_.p(0)->slice_over.store(true, rt::relaxed); }
+  // Its goroutine ends.
+  void gives_away(std::uint32_t i) {
+    rt::setg(g_[i]);
+    rt::door_in(g_[i]);
+    rt::setg(nullptr);
+    rt::handoffp(rt::releasep(m_[i]), false);
+  }
 
-  // What a revoker does with an M that it suspects, R3 and after.
-  rt::p* take_p(rt::suspect& s, rt::m* mp) {
-    const rt::mutex_guard guard(f_.sched()->lock);
-    if (!s.decide()) return nullptr;
-    expect(mp->p != nullptr, "whoever is outside with revoke == none has a P");
-    rt::p* pp = rt::releasep(mp);
-    mp->oldp = pp;
-    mp->curg->status.set(status::running, status::detached);
-    return pp;
-  }
-  void revoke(std::uint32_t i = 0) {
-    rt::suspect s(m_[i]->in_runtime, m_[i]->revoke);
-    expect(rt::suspect_all(&s, 1) == 0, "membarrier works");
-    if (rt::p* pp = take_p(s, m_[i])) {
-      use(pp);
-      give_back(pp);
-    }
-  }
-  // The least that handoffp does: to a goroutine that waits for a P, or to the idle ones.
-  void give_back(rt::p* pp) {
-    rt::m* other = nullptr;
+  // A round of R1 to R3 over the first n Ms from i on, and what sysmon does with what it has won.
+  void revoke(std::uint32_t i = 0, std::uint32_t n = 1) {
+    rt::retake round(f_.sched());
     {
       const rt::mutex_guard guard(f_.sched()->lock);
-      if (const rt::g* gp = f_.sched()->runq.pop_front()) {
-        other = gp->tied;
-      } else {
-        rt::pidleput(f_.sched(), pp);
-      }
+      for (std::uint32_t k = i; k < i + n; ++k) round.ask(m_[k]);
     }
-    if (other == nullptr) return;
-    other->nextp = pp;
-    other->park.wakeup();
+    if (round.empty()) return;
+    round.barrier();
+    std::array<rt::p*, 2> won{};
+    {
+      const rt::mutex_guard guard(f_.sched()->lock);
+      std::uint32_t k = 0;
+      while (rt::p* pp = round.decide()) won[k++] = pp;
+    }
+    for (rt::p* pp : won) {
+      if (pp != nullptr) use(pp);
+    }
+    for (rt::p* pp : won) {
+      if (pp != nullptr) rt::handoffp(pp, false);
+    }
+  }
+  void stop() {
+    const rt::stopped_world stopped(f_.sched(), nullptr);
+    expect(static_cast<bool>(stopped), "nobody ends the runtime");
+    for (std::uint32_t i = 0; i < rt::procs(f_.sched()); ++i) use(f_.p(i));
   }
 
   // At the end everyone has a P, and no P was used by two at once (the race detector has looked).
@@ -260,20 +290,9 @@ MODEL(revoke_given_up, "R2 fails: the suspicion is withdrawn, and the next one i
 
 MODEL(revoke_batch, "one membarrier for two Ms: each P is its owner's or the revoker's") {
   town t(2, 2);
-  auto stop = [&] {
-    rt::suspect s[2] = {{t.m(0)->in_runtime, t.m(0)->revoke}, {t.m(1)->in_runtime, t.m(1)->revoke}};
-    expect(rt::suspect_all(s, 2) == 0, "membarrier works");
-    rt::p* mine[2] = {t.take_p(s[0], t.m(0)), t.take_p(s[1], t.m(1))};
-    // As one who stops the world: it has them until it gives them back.
-    for (rt::p* pp : mine) {
-      if (pp != nullptr) t.use(pp);
-    }
-    for (rt::p* pp : mine) {
-      if (pp != nullptr) t.give_back(pp);
-    }
-  };
+  auto revoker = [&] { t.revoke(0, 2); };
   auto other = [&] { t.calls(1, 1); };
-  auto a = start(stop);
+  auto a = start(revoker);
   auto b = start(other);
   t.calls(1, 0);
   a.join();
@@ -334,6 +353,171 @@ MODEL(rejoin_two_for_one_p, "two come back from blocking calls, and there is one
     rt::handoffp(pp);
   }
   a.join();
+}
+
+MODEL(revoke_nested, "blocking calls one in the other, and a revoker: the P is given away twice, and had again twice") {
+  town t(1, 1);
+  auto revoker = [&] { t.revoke(); };
+  auto a = start(revoker);
+  t.blocks_nested();
+  a.join();
+  t.expect_whole(1);
+}
+
+MODEL(revoke_nested_by_two, "the same against two, with no lock around their rounds", .preemptions = 2) {
+  town t(1, 1);
+  auto revoker = [&] { t.revoke(); };
+  auto a = start(revoker);
+  auto b = start(revoker);
+  t.blocks_nested();
+  a.join();
+  b.join();
+  t.expect_whole(1);
+}
+
+MODEL(revoke_by_two_and_stop, "two revokers and one who stops the world, against an owner that blocks and calls",
+      .sample = true, .timeouts = 0) {
+  town t(1, 1);
+  auto revoker = [&] { t.revoke(); };
+  auto stopper = [&] { t.stop(); };
+  auto a = start(revoker);
+  auto b = start(revoker);
+  auto c = start(stopper);
+  t.blocks();
+  a.join();
+  b.join();
+  c.join();
+  t.expect_whole(1);
+}
+
+MODEL(revoke_beside_stop, "a revoker and one who stops the world: who wins the P has it to itself", .preemptions = 2,
+      .timeouts = 0) {
+  town t(1, 1);
+  auto revoker = [&] { t.revoke(); };
+  auto stopper = [&] { t.stop(); };
+  auto a = start(revoker);
+  auto b = start(stopper);
+  t.calls(1);
+  a.join();
+  b.join();
+  t.expect_whole(1);
+}
+
+// ---- without membarrier
+
+MODEL(revoke_fenced, "no membarrier: the owner has a fence at each call, the revoker one of its own") {
+  town t(1, 1, membarrier::none);
+  auto revoker = [&] { t.revoke(); };
+  auto a = start(revoker);
+  t.calls(3);
+  a.join();
+  t.expect_whole(1);
+}
+
+MODEL(revoke_fenced_by_two, "the same with two revokers", .preemptions = 2) {
+  town t(1, 1, membarrier::none);
+  auto revoker = [&] { t.revoke(); };
+  auto a = start(revoker);
+  auto b = start(revoker);
+  t.calls(2);
+  a.join();
+  b.join();
+  t.expect_whole(1);
+}
+
+MODEL(revoke_fenced_blocking, "the same around a blocking call") {
+  town t(1, 1, membarrier::none);
+  auto revoker = [&] { t.revoke(); };
+  auto a = start(revoker);
+  t.blocks();
+  a.join();
+  t.expect_whole(1);
+}
+
+// The flag comes between R1 and R3 of the round that finds it out; the next round is without membarrier, and the owner may be asked
+// only when it is sure that it fences.
+MODEL(revoke_refused, "membarrier begins to fail: what was asked is withdrawn, and the next round goes by fences") {
+  town t(1, 1, membarrier::fails);
+  auto revoker = [&] {
+    t.revoke();
+    t.revoke();
+  };
+  auto a = start(revoker);
+  t.calls(2);
+  a.join();
+  t.expect_whole(1);
+}
+
+MODEL(revoke_refused_to_one_of_two, "it fails for one revoker in the middle of another's round", .preemptions = 2) {
+  town t(1, 1, membarrier::fails);
+  auto revoker = [&] { t.revoke(); };
+  auto twice = [&] {
+    t.revoke();
+    t.revoke();
+  };
+  auto a = start(revoker);
+  auto b = start(twice);
+  t.calls(2);
+  a.join();
+  b.join();
+  t.expect_whole(1);
+}
+
+// The flag, and nothing else, has come in between.
+MODEL(revoke_flag_between, "an owner is told to fence between R1 and R3 of a round whose membarrier works") {
+  town t(1, 1);
+  auto revoker = [&] { t.revoke(); };
+  auto other = [&] { t.m()->revoke.fetch_or(rt::revoke_slow, rt::relaxed); };
+  auto a = start(revoker);
+  auto b = start(other);
+  t.calls(2);
+  a.join();
+  b.join();
+  t.expect_whole(1);
+  expect((t.m()->revoke.load(rt::relaxed) & rt::revoke_slow) != 0, "it is told for ever");
+}
+
+// ---- the end of a slice
+
+MODEL(slice_ends_at_door, "asked for with its slice over, the owner gives its P to who waits, and waits behind it",
+      .preemptions = 3) {
+  town t(2, 1);
+  t.slice_is_over();
+  auto revoker = [&] { t.revoke(); };
+  auto other = [&] {
+    t.calls(1, 1);
+    t.gives_away(1);
+  };
+  auto a = start(revoker);
+  auto b = start(other);
+  t.calls(1);
+  t.gives_away(0);
+  a.join();
+  b.join();
+}
+
+MODEL(slice_ends_alone, "the same with nobody else: it has its P again at once") {
+  town t(1, 1);
+  t.slice_is_over();
+  auto revoker = [&] { t.revoke(); };
+  auto a = start(revoker);
+  t.calls(2);
+  a.join();
+  t.expect_whole(1);
+}
+
+MODEL(slice_ends_beside_stop, "its slice ends at the door while somebody stops the world", .preemptions = 2,
+      .timeouts = 0) {
+  town t(1, 1);
+  t.slice_is_over();
+  auto revoker = [&] { t.revoke(); };
+  auto stopper = [&] { t.stop(); };
+  auto a = start(revoker);
+  auto b = start(stopper);
+  t.calls(1);
+  a.join();
+  b.join();
+  t.expect_whole(1);
 }
 
 }  // namespace

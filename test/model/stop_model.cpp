@@ -4,7 +4,7 @@
 #include "sched/stop.hpp"
 
 #include "model/town.hpp"
-#include "sched/revoke.hpp"
+#include "sched/retake.hpp"
 
 namespace {
 
@@ -199,14 +199,14 @@ MODEL(stop_beside_a_revoker,
   });
   rt::m* mp = t.m_with(0, gp);
   auto revoker = [&] {
-    rt::suspect s(mp->in_runtime, mp->revoke);
-    if (rt::suspect_all(&s, 1) != 0) return;
+    rt::retake round(t.sched());
+    {
+      const rt::mutex_guard guard(t.sched()->lock);
+      if (!round.ask(mp)) return;
+    }
+    round.barrier();
     const rt::mutex_guard guard(t.sched()->lock);
-    if (!s.decide()) return;
-    rt::p* pp = rt::releasep(mp);
-    mp->oldp = pp;
-    gp->status.set(rt::status::running, rt::status::detached);
-    rt::pidleput(t.sched(), pp);
+    while (rt::p* pp = round.decide()) rt::pidleput(t.sched(), pp);
   };
   auto stopper = [&] { t.stop(nullptr); };
   auto a = start(stopper);
@@ -235,7 +235,8 @@ MODEL(stop_fewer_ps, "a P goes, and what is in its ring runs elsewhere", .preemp
   t.expect_over();
 }
 
-MODEL(stop_without_membarrier, "without membarrier the question stays, and is met at the next call", .timeouts = 1) {
+MODEL(stop_without_membarrier, "without membarrier it is asked for as soon as it fences at each call", .preemptions = 2,
+      .timeouts = 1) {
   town t(1);
   rt::the_process.membarrier.store(2, rt::relaxed);
   rt::g* gp = t.goroutine([&](rt::g* self) {
@@ -253,8 +254,8 @@ MODEL(stop_without_membarrier, "without membarrier the question stays, and is me
 }
 
 MODEL(stop_without_membarrier_in_a_loop,
-      "the goroutine does nothing but call until the world has been stopped: it is stopped at the door",
-      .preemptions = 1, .timeouts = 0) {
+      "the goroutine does nothing but call until the world has been stopped: it is stopped at the door", .sample = true,
+      .timeouts = 0) {
   town t(1);
   rt::the_process.membarrier.store(2, rt::relaxed);
   rt::atomic<std::uint32_t> stopped{0};

@@ -15,6 +15,7 @@
 #include "sched/enter.hpp"
 #include "sched/extras.hpp"
 #include "sched/park.hpp"
+#include "sched/revoke.hpp"
 #include "sched/stop.hpp"
 #include "sched/world.hpp"
 #include "weft/go.hpp"
@@ -74,6 +75,17 @@ class town {
     first_[mp->id] = gp;
     return mp;
   }
+  // Without a P: it was taken while gp was outside, where its script begins.
+  rt::m* m_outside(rt::g* gp) {
+    rt::m* mp = asleep_m();
+    gp->m = mp;
+    mp->curg = gp;
+    gp->status.set(rt::status::runnable, rt::status::running);
+    gp->status.set(rt::status::running, rt::status::detached);
+    rt::set_revoke(mp->revoke, rt::revoke_done);
+    mp->in_runtime.store(0, rt::relaxed);
+    return mp;
+  }
   void queue(std::uint32_t pp, rt::g* gp) {
     const rt::m* holder = p(pp)->m;
     if (holder == nullptr) fail("the model queues a goroutine on a P that nobody holds");
@@ -104,6 +116,7 @@ class town {
       }
     }
     if (rt::g* gp = first_[mp->id]) run(mp, gp);
+    if (rt::g* gp = mp->curg) run_outside(mp, gp);
     for (;;) {
       if (mp->lockedg != nullptr) {
         rt::stoplockedm(mp);
@@ -214,7 +227,9 @@ class town {
     expect(rt::goroutines_alive(sched()) == 0, "every goroutine has ended");
     expect(sched()->runq.empty() && sched()->nmspinning.load(rt::relaxed) == 0, "nothing is left behind");
     expect(sched()->nmidlelocked == 0, "no M waits for a locked goroutine");
+    expect(sched()->ntaken == 0, "whoever has lost its P is back");
     expect((sched()->attention.load(rt::relaxed) & rt::attention_stop) == 0, "nobody stops the world");
+    expect((sched()->attention.load(rt::relaxed) & rt::attention_back) == 0, "nobody is back and waits");
   }
 
  private:
@@ -224,6 +239,7 @@ class town {
   rt::m* asleep_m() {
     rt::m* mp = f_.new_m();
     ++sched()->nm;
+    mp->thread_seen.store(mp->id + 1, rt::relaxed);
     mp->g0.flags = rt::g_is_g0;
     mp->g0.m = mp;
     mp->g0.rt = sched();
@@ -233,8 +249,11 @@ class town {
   // What execute() and the goroutine's own frames do, without a switch.
   void run(rt::m* mp, rt::g* gp) {
     rt::begin_run(mp, gp, false);
-    rt::setg(gp);
     rt::door_out(mp);
+    run_outside(mp, gp);
+  }
+  void run_outside(rt::m* mp, rt::g* gp) {
+    rt::setg(gp);
     const then what = gp->goid <= most ? scripts_[gp->goid - 1](gp) : started_outside(gp);
     rt::door_in(gp);
     rt::setg(&mp->g0);
