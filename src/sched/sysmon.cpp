@@ -196,15 +196,18 @@ class watch {
   }
 
   // Somebody outside may end without having woken anybody, and nobody tells us: looked at again, ever more seldom, after
-  // 10 ms, 100 ms, 1 s, 10 s, then each minute.
+  // 10 ms, 100 ms, 1 s, 10 s, then each minute. An M of ours that is out tells us when it is back.
   void look_whether_for_ever() {
     if (now_ >= deadlock_due_) {
       std::int64_t timer = never;
       switch (look_for_deadlock(&timer)) {
         case outlook::never: report_deadlock();
         case outlook::sleeps: deadlock_due_ = std::max(now_, std::min(timer, never - round_ns)) + round_ns; break;
-        // An M may be on its way to sleep; one in a blocking call tells us when it is back.
+        // An M may be on its way to sleep: that takes no second. Most are out; they ring when they take a P.
         case outlook::runs:
+          deadlock_due_ = now_ + deadlock_pause_;
+          deadlock_pause_ = deadlock_pause_ < 500 * ms ? deadlock_pause_ * 7 : seldom_ns;
+          break;
         case outlook::outside:
           deadlock_due_ = now_ + deadlock_pause_;
           deadlock_pause_ = std::min(deadlock_pause_ * 10, seldom_ns);

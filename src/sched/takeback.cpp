@@ -21,6 +21,7 @@ constexpr double crowd = 8;  // threads for each P
 constexpr std::int64_t sleeps_alone_ns = 1 * ms;
 constexpr std::int64_t chain_ns = 1 * ms;
 constexpr std::int64_t hog_is_remembered_ns = 50 * ms;
+constexpr std::int64_t time_to_meet_ns = 20 * us;
 constexpr std::int64_t count_again_ns = 10 * ms;
 // Between two looks: while all Ps are busy; and for as long as sleepers_ns after a P was taken from one that slept.
 constexpr std::int64_t busy_ns = 1 * ms;
@@ -81,7 +82,11 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   }
   const bool hogs = w.hog != 0 && now - w.hog < hog_is_remembered_ns;
   if (hogs != pp->hogs.load(relaxed)) pp->hogs.store(hogs, relaxed);
-  if (mp->in_runtime.load(relaxed) != 0 || off_) return finding::well;
+  if (off_) return finding::well;
+  // Inside the runtime nobody is asked but those whose slice is over: they may be there at each look, for a loop of calls is
+  // outside for a few instructions only, but meet the question at the next.
+  const bool inside = mp->in_runtime.load(relaxed) != 0;
+  if (inside && !waits) return finding::well;
   const std::uint64_t thread = mp->thread_seen.load(relaxed);
   const std::int64_t cpu = thread != 0 ? os::thread_cpu_time(thread) : -1;
   if (cpu < 0) return finding::well;
@@ -92,7 +97,7 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   // A first look tells nothing of whether it sleeps, but what the file says; that is asked when others have just been found
   // asleep, or twice in a row.
   const bool still = before < 0 ? hurry_ : cpu - before < (now - looked_) / 4;
-  if (still && os::thread_sleeps(thread)) {
+  if (still && !inside && os::thread_sleeps(thread)) {
     return waits || now - w.since >= sleeps_alone_ns ? finding::sleeps : finding::well;
   }
   if (!waits) return finding::well;
@@ -106,10 +111,11 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
 // R0 has picked n of them.
 void takeback::take(std::uint32_t n) {
   retake round(rt_);
+  bool inside = false;
   revoker_delays(rt_);
   {
     mutex_guard guard(rt_->lock);
-    std::uint32_t free = rt_->nmidle;
+    std::uint32_t free = rt_->nmidle;  // threads, for those that wait
     const bool refused = rt_->no_thread_until != 0 && os::now() < rt_->no_thread_until;
     if (!refused && rt_->nm < rt_->max_threads) free += rt_->max_threads - rt_->nm;
     for (std::uint32_t i = 0; i < n; ++i) {
@@ -121,11 +127,13 @@ void takeback::take(std::uint32_t n) {
         if (!refused) no_room_for_m(rt_);
         continue;
       }
+      inside = inside || mp->in_runtime.load(relaxed) != 0;
       if (!round.ask(mp)) continue;
       free -= needs ? 1 : 0;
     }
   }
   if (round.empty()) return;
+  if (inside) os::sleep_ns(time_to_meet_ns);
   round.barrier();
   p* won[retake::most];
   std::uint32_t k = 0;

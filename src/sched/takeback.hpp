@@ -4,7 +4,7 @@
 // Who    sysmon alone.
 // State  p.watched: the slice that was seen on each P, since when, and the CPU time that its thread had then. A slice is the same
 //        as long as p.schedtick and the holder are.
-// When   the goroutine is outside the runtime, and
+// When   the goroutine is outside the runtime (or makes one call after the other), and
 //        - its thread sleeps in the kernel: at once if anybody waits for a P, else after sleeps_alone_ns, so that the P is idle,
 //          and can be had, when somebody comes;
 //        - its thread runs, or waits for a CPU, and somebody waits: when its slice is over. A slice is of the thread's own CPU
