@@ -96,9 +96,9 @@ TEST(an_idle_process, makes_no_system_call_after_ps_were_taken) {
   std::string text;
   while (idle.line(&text) && std::sscanf(text.c_str(), "ready %d", &idle.pid) != 1) std::cout << text;
   ASSERT_GT(idle.pid, 0);
-  // sysmon goes to sleep some rounds after the last P, and threads that nobody needs rest for ten seconds before they end:
-  // watched from the first, before the second.
-  ::usleep(1'000'000);
+  // sysmon looks whether anybody will ever run again some rounds after the last P went idle, and 0.01, 0.1 and 1 s later, then
+  // after ten; threads that nobody needs end after ten. Watched between the two.
+  ::usleep(2'000'000);
   child strace("exec timeout -s INT 5 strace -f -qq -p " + std::to_string(idle.pid) + " 2>&1");
   // To attach interrupts what each thread sleeps in, and it is resumed: one line for each of them.
   std::map<std::string, int> lines;
