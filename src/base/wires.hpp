@@ -6,7 +6,18 @@
 namespace weft::rt {
 
 struct g;
+struct m;
 struct sched_t;
+
+// A goroutine that has made no call of the runtime for long, as it was found.
+struct stall {
+  const m* mp = nullptr;  // runs it, as long as it is outside and its `calls` are these
+  std::uint32_t calls = 0;
+  std::uint64_t thread = 0;  // of mp
+  const g* gp = nullptr;     // the goroutine, as long as it is this one
+  std::uint64_t goid = 0;
+  std::int64_t ns = 0;  // for so long, at least
+};
 
 struct upward_wires {
   // Prints the goroutines, after a fatal error has been named. Best effort: the runtime is broken.
@@ -21,6 +32,9 @@ struct upward_wires {
   // stacks, `ns` after they were cancelled: all of them. Returns, and the process goes on. Not while holding a lock that
   // a thread which reports its death may want: reports wait for each other.
   void (*awaited)(const sched_t* rt, std::int64_t ns, bool with_stacks);
+  // Names the goroutine, where it is, and its stack, without its noticing. Takes as long as it takes to find names: not from a
+  // thread that others wait for, nor while holding a lock.
+  void (*stalled)(const stall& s);
   // The thread of gp ends by pthread_exit or cancellation, with gp on it. Returns; the caller aborts.
   void (*thread_ended)(const g* gp);
   // The stack of gp has met its guard at `address`. Runs on the alternate signal stack.

@@ -1,0 +1,322 @@
+// stalled: a goroutine makes no call of the runtime. What the reader wants to know is where it is, and it must not notice
+// that somebody looks: no signal, no stop, no system call that ends early.
+//
+// Asleep   in the kernel: /proc says in which call, and the stack pointer and address that it went in with. The other
+//          registers are not to be had. A frame that the compiler lays out by the stack pointer needs none of them; for one
+//          that is found by rbp, rbp is searched on the stack (frame_pointer).
+// Running  the kernel takes one sample of it (perf_event_open): its registers, and the inner part of its stack as it was.
+// Names    are found in a copy of the process, as in every report (child.hpp). What the sample does not have of the stack is read there:
+//          the copy is of a moment later, but the outer frames of a goroutine that spins stay.
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "base/print.hpp"
+#include "base/wires.hpp"
+#include "mem/stack.hpp"
+#include "model/m.hpp"
+#include "observe/child.hpp"
+#include "observe/reports.hpp"
+#include "observe/symbolize.hpp"
+#include "observe/traceback.hpp"
+#include "os/sys.hpp"
+
+namespace weft::rt {
+namespace {
+
+constexpr std::int64_t patience_ns = 300'000'000;
+constexpr int attempts = 3;
+
+struct stalled {
+  stall s;
+  os::whereabouts where;
+  os::sleeping_place asleep;
+  os::running_place running;
+  bool sampled;
+  bool moved;  // it has made a call since
+  int proc_err;
+  int sample_err;
+  report_progress* progress;
+};
+constinit stalled the_stalled{};
+
+// The calls that goroutines are found in.
+const char* name_of_call(long call) {
+  switch (call) {
+#define CALL(name) \
+  case SYS_##name: return #name;
+    CALL(read)
+    CALL(write)
+    CALL(readv)
+    CALL(writev)
+    CALL(pread64)
+    CALL(pwrite64)
+    CALL(preadv)
+    CALL(pwritev)
+    CALL(pselect6)
+    CALL(ppoll)
+    CALL(epoll_pwait)
+    CALL(nanosleep)
+    CALL(clock_nanosleep)
+    CALL(futex)
+    CALL(flock)
+    CALL(fcntl)
+    CALL(ioctl)
+    CALL(fsync)
+    CALL(fdatasync)
+    CALL(openat)
+    CALL(close)
+    CALL(connect)
+    CALL(accept)
+    CALL(accept4)
+    CALL(recvfrom)
+    CALL(recvmsg)
+    CALL(recvmmsg)
+    CALL(sendto)
+    CALL(sendmsg)
+    CALL(sendmmsg)
+    CALL(sendfile)
+    CALL(splice)
+    CALL(wait4)
+    CALL(waitid)
+    CALL(rt_sigtimedwait)
+    CALL(rt_sigsuspend)
+    CALL(semtimedop)
+    CALL(msgrcv)
+    CALL(msgsnd)
+    CALL(io_uring_enter)
+#if defined(__x86_64__)
+    CALL(poll)
+    CALL(select)
+    CALL(epoll_wait)
+    CALL(pause)
+    CALL(open)
+#endif
+#undef CALL
+    default: return nullptr;
+  }
+}
+
+bool has_moved(const stall& s) { return s.mp->calls.load(acquire) != s.calls || s.mp->in_runtime.load(relaxed) != 0; }
+
+// It may be between two places: asked again.
+void find(stalled& it) {
+  it.sampled = false;
+  for (int i = 0; i < attempts; ++i) {
+    it.where = os::find_thread(it.s.thread, &it.asleep, &it.proc_err);
+    if (it.where == os::whereabouts::sleeps) return;
+    it.sample_err = os::sample_thread(it.s.thread, patience_ns, &it.running);
+    it.sampled = it.sample_err == 0;
+    if (it.sampled) it.where = os::whereabouts::runs;
+    if (it.sample_err != ETIME) return;
+  }
+}
+
+void add_title(line& to, const stalled& it, const g* named) {
+  to.text("weft: ");
+  if (named != nullptr) {
+    add_who(to, *named);
+  } else {
+    to.text("goroutine ").number(it.s.goid);
+  }
+  to.text(" has made no call of the runtime for ").number(static_cast<std::uint64_t>(it.s.ns / 1'000'000)).text(" ms");
+  switch (it.where) {
+    case os::whereabouts::unknown: break;
+    case os::whereabouts::runs: to.text(": it runs"); break;
+    case os::whereabouts::sleeps:
+      to.text(": it sleeps in the kernel");
+      if (const char* name = name_of_call(it.asleep.call)) {
+        to.text(" (").text(name).text(")");
+      } else if (it.asleep.call >= 0) {
+        to.text(" (system call ").number(static_cast<std::uint64_t>(it.asleep.call)).text(")");
+      }
+      break;
+  }
+  to.text(", on thread ").number(it.s.thread).text("\n");
+}
+
+void add_error(line& to, int err) {
+  if (const char* text = ::strerrordesc_np(err)) {
+    to.text(text);
+  } else {
+    to.text("errno ").number(static_cast<std::uint64_t>(err));
+  }
+}
+
+// Why there is no stack; nothing if there is.
+void add_excuse(line& to, const stalled& it) {
+  if (it.moved) {
+    to.text("\tit has made a call before its stack could be read\n");
+    return;
+  }
+  if (it.where == os::whereabouts::sleeps || it.sampled) return;
+  to.text("\tits stack cannot be read here: ");
+  if (it.proc_err != 0) {
+    to.text("/proc/self/task/").number(it.s.thread).text("/syscall: ");
+    add_error(to, it.proc_err);
+    to.text("; ");
+  }
+  if (it.sample_err == ETIME) {
+    to.text("it has run no code of the program for ").number(attempts * patience_ns / 1'000'000).text(" ms\n");
+    return;
+  }
+  to.text("perf_event_open: ");
+  add_error(to, it.sample_err);
+  to.text("\n");
+}
+
+cpu_state innermost(const stalled& it) {
+  cpu_state from;
+  from.exact = true;
+  if (it.sampled) {
+    from.pc = it.running.pc;
+    from.sp = it.running.sp;
+#if defined(__x86_64__)
+    from.rbx = it.running.rbx;
+    from.rbp = it.running.rbp;
+    from.r12 = it.running.r12;
+    from.r13 = it.running.r13;
+    from.r14 = it.running.r14;
+    from.r15 = it.running.r15;
+#endif
+  } else {
+    from.pc = it.asleep.pc;
+    from.sp = it.asleep.sp;
+  }
+  return from;
+}
+
+#if defined(__x86_64__)
+
+// What is called where `to` is a return address.
+struct caller {
+  bool is_call = false;
+  std::uintptr_t target = 0;  // 0: not known
+};
+
+caller call_before(std::uintptr_t to) {
+  std::uintptr_t word = 0;
+  if (!read_word(to - sizeof word, &word)) return {};
+  unsigned char code[sizeof word];
+  std::memcpy(code, &word, sizeof word);
+  if (code[3] == 0xe8) {  // call rel32
+    std::int32_t offset = 0;
+    std::memcpy(&offset, code + 4, sizeof offset);
+    return {true, to + static_cast<std::uintptr_t>(std::intptr_t{offset})};
+  }
+  // call r/m: opcode ff /2, with no displacement, one byte of it, or four; with a SIB byte or without.
+  for (const std::size_t length : {2U, 3U, 4U, 6U, 7U}) {
+    const unsigned char* at = code + sizeof word - length;
+    if (at[0] == 0xff && (at[1] & 0x38) == 0x10) return {true, 0};
+  }
+  return {};
+}
+
+// The function that `frames` ends in keeps its frame by rbp, which nobody has told us. It points to a pair of words on the
+// stack: the caller's rbp, and the return address into the caller. Of the pairs there are, the right one is the innermost
+// that this function was called from, and from which the walk comes to the goroutine's first frame. What others have left
+// there are pairs too, but of functions that this one has called: their addresses are in it.
+bool frame_pointer(const stack_frames& frames, const cpu_state& from, std::uintptr_t hi, const symbolizer& names,
+                   stack_frames* found) {
+  const std::uintptr_t inside = frames.at(frames.size() - 1).look_up();
+  const symbol& function = names.look_up(inside);
+  if (!function.has_offset) return false;
+  const std::uintptr_t start = inside - function.offset;
+  constexpr std::uintptr_t word = sizeof(std::uintptr_t);
+  // The second time, if there was none: it was called by another name (a stub, a jump from another function).
+  for (const bool by_name : {true, false}) {
+    for (std::uintptr_t at = (from.sp + word - 1) & ~(word - 1); at + 2 * word <= hi; at += word) {
+      std::uintptr_t outer = 0, to = 0;
+      if (!read_word(at, &outer) || !read_word(at + word, &to)) return false;
+      if (outer != 0 && (outer <= at || outer >= hi)) continue;
+      if (names.look_up(to - 1).module.empty()) continue;
+      const caller by = call_before(to);
+      if (!by.is_call) continue;
+      if (by_name ? by.target != start : by.target == start) continue;
+      if (!by_name && names.look_up(to - 1).has_offset && to - 1 - names.look_up(to - 1).offset == start) continue;
+      cpu_state with = from;
+      with.rbp = at;
+      if (found->take_at(with, names, {}) && found->at_base(names)) return true;
+    }
+  }
+  return false;
+}
+
+#else
+
+bool frame_pointer(const stack_frames&, const cpu_state&, std::uintptr_t, const symbolizer&, stack_frames*) {
+  return false;
+}
+
+#endif
+
+std::string stack_text(const stalled& it, const symbolizer& names) {
+  static stack_frames frames, better;
+  const cpu_state from = innermost(it);
+  memory_copy copy;
+  if (it.sampled) copy = {it.running.sp, it.running.stack_bytes, it.running.stack};
+  if (!frames.take_at(from, names, copy) || frames.size() == 0) frames.take_one({from.pc, true, false});
+  if (frames.at_base(names)) return frames_text(frames, names);
+  const stack* st = it.s.gp->stack;
+  if (!it.sampled && st != nullptr && from.sp > st->lo && from.sp < st->sp0 &&
+      frame_pointer(frames, from, st->sp0, names, &better)) {
+    return frames_text(better, names);
+  }
+  frames.set_cut();
+  return frames_text(frames, names);
+}
+
+// In the copy of the process.
+bool print_with_names(void* arg) {
+  stalled& it = *static_cast<stalled*>(arg);
+  const symbolizer names;
+  it.moved = it.moved || has_moved(it.s);
+  const g& gp = *it.s.gp;
+  const bool same = gp.goid == it.s.goid;  // else it has ended, and its g is another's
+  line text;
+  add_title(text, it, same ? &gp : nullptr);
+  std::string all = text.c_str();
+  line excuse;
+  add_excuse(excuse, it);
+  all += excuse.c_str();
+  if (all.size() == std::strlen(text.c_str())) all += stack_text(it, names);
+  if (same) all += creator_text(gp, find_creator(gp, names));
+  write_stderr(all);
+  it.progress->title = true;
+  print_missing_library(names);
+  return true;
+}
+
+// What the copy did not get done.
+void print_rest(const stalled& it) {
+  if (it.progress->title) return;
+  line text;
+  add_title(text, it, nullptr);
+  add_excuse(text, it);
+  text.flush_sig();
+  if (!it.moved && (it.sampled || it.where == os::whereabouts::sleeps)) {
+    static stack_frames frames;
+    frames.take_one({innermost(it).pc, true, false});
+    print_frames_sig(frames, 0);
+  }
+  if (!has_moved(it.s)) print_creator_sig(*it.s.gp);
+  print_no_names_sig();
+}
+
+}  // namespace
+
+void report_stalled(const stall& s) {
+  if (!begin_report_sig()) return;
+  stalled& it = the_stalled;
+  it.s = s;
+  find(it);
+  it.moved = has_moved(s);
+  it.progress = new_progress_sig();
+  if (!run_in_child_sig(print_with_names, &it)) print_rest(it);
+  free_progress(it.progress);
+  end_report();
+}
+
+}  // namespace weft::rt
