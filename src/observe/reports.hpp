@@ -24,8 +24,8 @@ void report_deadlock(const char* text);
 // `ns` ago main returned, or the goroutines were cancelled, and some of rt's are still there: a line with the first of
 // them, or all with their stacks. The process goes on.
 void report_awaited(const sched_t* rt, std::int64_t ns, bool with_stacks);
-// ---- stalled.cpp: a goroutine that has made no call of the runtime for long. The process goes on.
-void report_stalled(const stall& s);
+// ---- stalled.cpp: goroutines that have made no call of the runtime for long. The process goes on.
+void report_stalled(const stall* stalls, std::size_t n);
 
 // What the copy of the process has printed already (child.hpp), in memory that both see.
 struct report_progress {

@@ -5,9 +5,14 @@
 //          registers are not to be had. A frame that the compiler lays out by the stack pointer needs none of them; for one
 //          that is found by rbp, rbp is searched on the stack (frame_pointer).
 // Running  the kernel takes one sample of it (perf_event_open): its registers, and the inner part of its stack as it was.
-// Names    are found in a copy of the process, as in every report (child.hpp). What the sample does not have of the stack is read there:
-//          the copy is of a moment later, but the outer frames of a goroutine that spins stay.
+// Stack    its inner part is copied at that moment: by the kernel, with the sample; by us, of one that sleeps before and after
+//          at the same place. What is further out is read later, and is likely to have stayed.
+// Names    are found in a copy of the process, as in every report (child.hpp). A copy costs some ms, opening the program's debug
+//          information much more: those that sleep are reported by one copy together; each that runs has its own,
+//          since it may take long until it gets a CPU and can be sampled.
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -27,20 +32,25 @@ namespace weft::rt {
 namespace {
 
 constexpr std::int64_t patience_ns = 300'000'000;
-constexpr int attempts = 3;
+constexpr int attempts = 10;
 
 struct stalled {
   stall s;
   os::whereabouts where;
-  os::sleeping_place asleep;
-  os::running_place running;
-  bool sampled;
-  bool moved;  // it has made a call since
+  long call;                // the system call it sleeps in; -1: none
+  os::running_place place;  // with the stack, of one that runs or sleeps
+  bool known;               // `place` is
+  bool moved;               // it has made a call since
   int proc_err;
   int sample_err;
+};
+constinit stalled them[most_stalls]{};
+
+struct report {
+  const stalled* first;
+  std::size_t n;
   report_progress* progress;
 };
-constinit stalled the_stalled{};
 
 // The calls that goroutines are found in.
 const char* name_of_call(long call) {
@@ -99,18 +109,42 @@ const char* name_of_call(long call) {
   }
 }
 
-bool has_moved(const stall& s) { return s.mp->calls.load(acquire) != s.calls || s.mp->in_runtime.load(relaxed) != 0; }
+bool has_moved(const stall& s) { return s.mp->calls.load(relaxed) != s.calls || s.mp->in_runtime.load(relaxed) != 0; }
+
+void copy_stack(os::running_place& of) {
+  iovec to{of.stack, sizeof of.stack};
+  iovec from{reinterpret_cast<void*>(of.sp), sizeof of.stack};
+  const ssize_t n = ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0);
+  of.stack_bytes = n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+// True: it sleeps, and `place` is where.
+bool find_asleep(stalled& it) {
+  os::sleeping_place at, again;
+  it.known = false;
+  it.where = os::find_thread(it.s.thread, &again, &it.proc_err);
+  for (int i = 0; i < attempts && it.where == os::whereabouts::sleeps; ++i) {
+    at = again;
+    it.place = {};
+    it.place.pc = at.pc;
+    it.place.sp = at.sp;
+    copy_stack(it.place);
+    it.where = os::find_thread(it.s.thread, &again, &it.proc_err);
+    if (it.where != os::whereabouts::sleeps || at.pc != again.pc || at.sp != again.sp) continue;
+    it.call = at.call;
+    it.known = true;
+    return true;
+  }
+  return false;
+}
 
 // It may be between two places: asked again.
 void find(stalled& it) {
-  it.sampled = false;
   for (int i = 0; i < attempts; ++i) {
-    it.where = os::find_thread(it.s.thread, &it.asleep, &it.proc_err);
-    if (it.where == os::whereabouts::sleeps) return;
-    it.sample_err = os::sample_thread(it.s.thread, patience_ns, &it.running);
-    it.sampled = it.sample_err == 0;
-    if (it.sampled) it.where = os::whereabouts::runs;
-    if (it.sample_err != ETIME) return;
+    it.sample_err = os::sample_thread(it.s.thread, patience_ns, &it.place);
+    it.known = it.sample_err == 0;
+    if (it.known) it.where = os::whereabouts::runs;
+    if (it.sample_err != ETIME || find_asleep(it)) return;
   }
 }
 
@@ -127,10 +161,10 @@ void add_title(line& to, const stalled& it, const g* named) {
     case os::whereabouts::runs: to.text(": it runs"); break;
     case os::whereabouts::sleeps:
       to.text(": it sleeps in the kernel");
-      if (const char* name = name_of_call(it.asleep.call)) {
+      if (const char* name = name_of_call(it.call)) {
         to.text(" (").text(name).text(")");
-      } else if (it.asleep.call >= 0) {
-        to.text(" (system call ").number(static_cast<std::uint64_t>(it.asleep.call)).text(")");
+      } else if (it.call >= 0) {
+        to.text(" (system call ").number(static_cast<std::uint64_t>(it.call)).text(")");
       }
       break;
   }
@@ -151,7 +185,7 @@ void add_excuse(line& to, const stalled& it) {
     to.text("\tit has made a call before its stack could be read\n");
     return;
   }
-  if (it.where == os::whereabouts::sleeps || it.sampled) return;
+  if (it.known) return;
   to.text("\tits stack cannot be read here: ");
   if (it.proc_err != 0) {
     to.text("/proc/self/task/").number(it.s.thread).text("/syscall: ");
@@ -167,24 +201,19 @@ void add_excuse(line& to, const stalled& it) {
   to.text("\n");
 }
 
-cpu_state innermost(const stalled& it) {
+cpu_state innermost(const os::running_place& place) {
   cpu_state from;
   from.exact = true;
-  if (it.sampled) {
-    from.pc = it.running.pc;
-    from.sp = it.running.sp;
+  from.pc = place.pc;
+  from.sp = place.sp;
 #if defined(__x86_64__)
-    from.rbx = it.running.rbx;
-    from.rbp = it.running.rbp;
-    from.r12 = it.running.r12;
-    from.r13 = it.running.r13;
-    from.r14 = it.running.r14;
-    from.r15 = it.running.r15;
+  from.rbx = place.rbx;
+  from.rbp = place.rbp;
+  from.r12 = place.r12;
+  from.r13 = place.r13;
+  from.r14 = place.r14;
+  from.r15 = place.r15;
 #endif
-  } else {
-    from.pc = it.asleep.pc;
-    from.sp = it.asleep.sp;
-  }
   return from;
 }
 
@@ -219,7 +248,7 @@ caller call_before(std::uintptr_t to) {
 // that this function was called from, and from which the walk comes to the goroutine's first frame. What others have left
 // there are pairs too, but of functions that this one has called: their addresses are in it.
 bool frame_pointer(const stack_frames& frames, const cpu_state& from, std::uintptr_t hi, const symbolizer& names,
-                   stack_frames* found) {
+                   const memory_copy& copy, stack_frames* found) {
   const std::uintptr_t inside = frames.at(frames.size() - 1).look_up();
   const symbol& function = names.look_up(inside);
   if (!function.has_offset) return false;
@@ -229,7 +258,7 @@ bool frame_pointer(const stack_frames& frames, const cpu_state& from, std::uintp
   for (const bool by_name : {true, false}) {
     for (std::uintptr_t at = (from.sp + word - 1) & ~(word - 1); at + 2 * word <= hi; at += word) {
       std::uintptr_t outer = 0, to = 0;
-      if (!read_word(at, &outer) || !read_word(at + word, &to)) return false;
+      if (!read_word(at, &outer, copy) || !read_word(at + word, &to, copy)) return false;
       if (outer != 0 && (outer <= at || outer >= hi)) continue;
       if (names.look_up(to - 1).module.empty()) continue;
       const caller by = call_before(to);
@@ -238,7 +267,7 @@ bool frame_pointer(const stack_frames& frames, const cpu_state& from, std::uintp
       if (!by_name && names.look_up(to - 1).has_offset && to - 1 - names.look_up(to - 1).offset == start) continue;
       cpu_state with = from;
       with.rbp = at;
-      if (found->take_at(with, names, {}) && found->at_base(names)) return true;
+      if (found->take_at(with, names, copy) && found->at_base(names)) return true;
     }
   }
   return false;
@@ -246,7 +275,8 @@ bool frame_pointer(const stack_frames& frames, const cpu_state& from, std::uintp
 
 #else
 
-bool frame_pointer(const stack_frames&, const cpu_state&, std::uintptr_t, const symbolizer&, stack_frames*) {
+bool frame_pointer(const stack_frames&, const cpu_state&, std::uintptr_t, const symbolizer&, const memory_copy&,
+                   stack_frames*) {
   return false;
 }
 
@@ -254,68 +284,89 @@ bool frame_pointer(const stack_frames&, const cpu_state&, std::uintptr_t, const 
 
 std::string stack_text(const stalled& it, const symbolizer& names) {
   static stack_frames frames, better;
-  const cpu_state from = innermost(it);
-  memory_copy copy;
-  if (it.sampled) copy = {it.running.sp, it.running.stack_bytes, it.running.stack};
+  const cpu_state from = innermost(it.place);
+  const memory_copy copy{it.place.sp, it.place.stack_bytes, it.place.stack};
   if (!frames.take_at(from, names, copy) || frames.size() == 0) frames.take_one({from.pc, true, false});
   if (frames.at_base(names)) return frames_text(frames, names);
   const stack* st = it.s.gp->stack;
-  if (!it.sampled && st != nullptr && from.sp > st->lo && from.sp < st->sp0 &&
-      frame_pointer(frames, from, st->sp0, names, &better)) {
+  if (it.where == os::whereabouts::sleeps && st != nullptr && from.sp > st->lo && from.sp < st->sp0 &&
+      frame_pointer(frames, from, st->sp0, names, copy, &better)) {
     return frames_text(better, names);
   }
   frames.set_cut();
   return frames_text(frames, names);
 }
 
-// In the copy of the process.
-bool print_with_names(void* arg) {
-  stalled& it = *static_cast<stalled*>(arg);
-  const symbolizer names;
-  it.moved = it.moved || has_moved(it.s);
+std::string text_of(const stalled& it, const symbolizer& names) {
   const g& gp = *it.s.gp;
   const bool same = gp.goid == it.s.goid;  // else it has ended, and its g is another's
-  line text;
-  add_title(text, it, same ? &gp : nullptr);
-  std::string all = text.c_str();
-  line excuse;
+  line title, excuse;
+  add_title(title, it, same ? &gp : nullptr);
   add_excuse(excuse, it);
-  all += excuse.c_str();
-  if (all.size() == std::strlen(text.c_str())) all += stack_text(it, names);
-  if (same) all += creator_text(gp, find_creator(gp, names));
-  write_stderr(all);
-  it.progress->title = true;
+  std::string text = title.c_str();
+  text += excuse.c_str();
+  if (it.known && !it.moved) text += stack_text(it, names);
+  if (same) text += creator_text(gp, find_creator(gp, names));
+  return text;
+}
+
+// In the copy of the process.
+bool print_with_names(void* arg) {
+  const report& r = *static_cast<report*>(arg);
+  const symbolizer names;
+  for (std::size_t i = 0; i < r.n; ++i) {
+    write_stderr(text_of(r.first[i], names));
+    r.progress->goroutines = i + 1;
+  }
   print_missing_library(names);
   return true;
 }
 
 // What the copy did not get done.
 void print_rest(const stalled& it) {
-  if (it.progress->title) return;
   line text;
   add_title(text, it, nullptr);
   add_excuse(text, it);
   text.flush_sig();
-  if (!it.moved && (it.sampled || it.where == os::whereabouts::sleeps)) {
+  if (it.known && !it.moved) {
     static stack_frames frames;
-    frames.take_one({innermost(it).pc, true, false});
+    frames.take_one({it.place.pc, true, false});
     print_frames_sig(frames, 0);
   }
   if (!has_moved(it.s)) print_creator_sig(*it.s.gp);
-  print_no_names_sig();
+}
+
+void print(stalled* first, std::size_t n) {
+  if (n == 0) return;
+  for (std::size_t i = 0; i < n; ++i) first[i].moved = has_moved(first[i].s);
+  report r{first, n, new_progress_sig()};
+  if (!run_in_child_sig(print_with_names, &r)) {
+    for (std::size_t i = r.progress->goroutines; i < n; ++i) print_rest(first[i]);
+    print_no_names_sig();
+  }
+  free_progress(r.progress);
 }
 
 }  // namespace
 
-void report_stalled(const stall& s) {
+void report_stalled(const stall* stalls, std::size_t n) {
   if (!begin_report_sig()) return;
-  stalled& it = the_stalled;
-  it.s = s;
-  find(it);
-  it.moved = has_moved(s);
-  it.progress = new_progress_sig();
-  if (!run_in_child_sig(print_with_names, &it)) print_rest(it);
-  free_progress(it.progress);
+  // Those that sleep from the front, the others from the back.
+  std::size_t asleep = 0, others = most_stalls;
+  for (std::size_t i = 0; i < n; ++i) {
+    stalled& it = them[asleep];
+    it.s = stalls[i];
+    if (find_asleep(it)) {
+      ++asleep;
+    } else {
+      them[--others].s = it.s;
+    }
+  }
+  print(them, asleep);
+  for (std::size_t i = others; i < most_stalls; ++i) {
+    if (!find_asleep(them[i])) find(them[i]);
+    print(&them[i], 1);
+  }
   end_report();
 }
 

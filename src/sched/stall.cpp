@@ -24,7 +24,6 @@ namespace {
 constexpr std::int64_t ms = 1'000'000;
 constexpr std::int64_t soonest_ns = 1 * ms;
 constexpr std::int64_t latest_ns = 100 * ms;
-constexpr std::size_t most = 16;  // reports in one look; the others come in the next
 
 class stall_watch {
  public:
@@ -41,15 +40,17 @@ class stall_watch {
         mutex_guard guard(rt_->lock);
         if (rt_->stall_stop) return;
         const std::int64_t now = os::now();
-        for (m* mp = rt_->allm; mp != nullptr && n_ < most; mp = mp->alllink) look(mp, now);
+        for (m* mp = rt_->allm; mp != nullptr && n_ < most_stalls; mp = mp->alllink) look(mp, now);
       }
-      for (std::size_t i = 0; i < n_; ++i) wires.stalled(found_[i]);
-      rt_->stall_bell.wait(seen, period_);
+      if (n_ != 0) wires.stalled(found_, n_);
+      // The others of many come at once.
+      if (n_ < most_stalls) rt_->stall_bell.wait(seen, period_);
     }
   }
 
  private:
   void look(m* mp, std::int64_t now) {
+    // order: enter.leave
     if (mp->in_runtime.load(acquire) != 0 || mp->declared.load(relaxed)) {
       mp->calls_seen = 0;
       return;
@@ -73,7 +74,7 @@ class stall_watch {
   sched_t* rt_;
   std::int64_t limit_;
   std::int64_t period_;
-  stall found_[most];
+  stall found_[most_stalls];
   std::size_t n_ = 0;
 };
 

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -172,12 +173,18 @@ int run(std::string_view how) {
     go_and_wait("clerk", [&] { wait_for_work(200); });
     friendly.join();
     over.store(true);
+  } else if (how == "polls") {
+    go_and_wait("poller", [] {
+      while (reports.load() < 1) ::usleep(500);
+    });
+  } else if (how == "deadlock") {
+    weft::semaphore(0).acquire();
   } else if (how == "blocking") {
     weft::blocking([] { ::usleep(600'000); });
     std::printf("%d reports\n", reports.load());
     control();
   } else if (how == "calls") {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(600);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
     while (std::chrono::steady_clock::now() < end) {
       ::getppid();
       weft::yield();
@@ -218,7 +225,8 @@ int main(int argc, char** argv) {
   if (::pipe(mill::pipe_of_work) != 0) return 97;
   int status = 0;
   {
-    const mill::listener hears;
+    // A thread that listens could wake somebody, for all that the runtime knows.
+    const auto hears = how != "deadlock" ? std::make_unique<mill::listener>() : nullptr;
     if (how == "refused") mill::refuse_perf();
     status = weft::run(weft::options::from_env(), [&] { return mill::run(how); });
   }

@@ -77,6 +77,17 @@ TEST(Stall, WhoSleepsIsNotWoken) {
   EXPECT_THAT(e.err, ContainsRegex("\"sleeper\"" + sentence + "it sleeps in the kernel \\(clock_nanosleep\\)"));
 }
 
+// It is hardly ever found twice in the same sleep.
+TEST(Stall, WhoPollsIsReported) {
+  const ending e = run("polls");
+  SCOPED_TRACE(testing::PrintToString(e));
+  EXPECT_THAT(e.err, ContainsRegex("^weft: goroutine [0-9]+ \"poller\"" + sentence + "it (runs|sleeps)"));
+#if defined(__x86_64__)
+  EXPECT_THAT(e.err, HasSubstr("mill::run"));
+  EXPECT_THAT(e.err, Not(HasSubstr("the stack goes on")));
+#endif
+}
+
 // Its P was given to others long before.
 TEST(Stall, DetachedOnesAreReported) {
   const ending e = run("detached", "WEFT_PROCS=1", "WEFT_DEBUG=stall=500");
@@ -92,7 +103,7 @@ TEST(Stall, WhoHasSaidSoIsNotReported) {
 }
 
 TEST(Stall, ManyShortCallsAreNoStall) {
-  const ending e = run("calls", "WEFT_PROCS=1", "WEFT_DEBUG=stall=300");
+  const ending e = run("calls", "WEFT_PROCS=1", "WEFT_DEBUG=stall=1000");
   EXPECT_EQ(e.out, "0 reports\n1 in all\n") << testing::PrintToString(e);
 }
 
@@ -112,6 +123,15 @@ TEST(Stall, EachOfManyIsReported) {
   EXPECT_THAT(e.out, HasSubstr("40 in all\n"));
   EXPECT_EQ(count(e.out, "read 1, errno 0\n"), 40);
   EXPECT_EQ(count(e.err, "mill::wait_for_work(unsigned long)\n"), 40);
+}
+
+// The thread that looks is none of the program's.
+TEST(Stall, DeadlockIsStillSeen) {
+  const ending e = death::run("stall", {"deadlock"}, {"WEFT_PROCS=2", "WEFT_DEBUG=stall=100"});
+  SCOPED_TRACE(testing::PrintToString(e));
+  EXPECT_EQ(e.status, 2);
+  EXPECT_THAT(e.err, HasSubstr("fatal error: all goroutines are asleep - deadlock!\n"));
+  EXPECT_THAT(e.err, Not(HasSubstr("has made no call")));
 }
 
 TEST(Stall, NothingIsSaidWithoutTheKnob) {
