@@ -243,42 +243,109 @@ caller call_before(std::uintptr_t to) {
   return {};
 }
 
-// The function that `frames` ends in keeps its frame by rbp, which nobody has told us. It points to a pair of words on the
-// stack: the caller's rbp, and the return address into the caller. Of the pairs there are, the right one is the innermost
-// that this function was called from, and from which the walk comes to the goroutine's first frame. What others have left
-// there are pairs too, but of functions that this one has called: their addresses are in it.
-bool frame_pointer(const stack_frames& frames, const cpu_state& from, std::uintptr_t hi, const symbolizer& names,
-                   const memory_copy& copy, stack_frames* found) {
-  const std::uintptr_t inside = frames.at(frames.size() - 1).look_up();
-  const symbol& function = names.look_up(inside);
-  if (!function.has_offset) return false;
-  const std::uintptr_t start = inside - function.offset;
-  constexpr std::uintptr_t word = sizeof(std::uintptr_t);
-  // The second time, if there was none: it was called by another name (a stub, a jump from another function).
-  for (const bool by_name : {true, false}) {
-    for (std::uintptr_t at = (from.sp + word - 1) & ~(word - 1); at + 2 * word <= hi; at += word) {
-      std::uintptr_t outer = 0, to = 0;
-      if (!read_word(at, &outer, copy) || !read_word(at + word, &to, copy)) return false;
-      if (outer != 0 && (outer <= at || outer >= hi)) continue;
-      if (names.look_up(to - 1).module.empty()) continue;
-      const caller by = call_before(to);
-      if (!by.is_call) continue;
-      if (by_name ? by.target != start : by.target == start) continue;
-      if (!by_name && names.look_up(to - 1).has_offset && to - 1 - names.look_up(to - 1).offset == start) continue;
-      cpu_state with = from;
-      with.rbp = at;
-      if (found->take_at(with, names, copy) && found->at_base(names)) return true;
-    }
+// By how much rsp is below rbp after the usual first instructions of a function that keeps one: push rbp; mov rbp, rsp; other
+// registers pushed; sub rsp, n. What the function makes room for later is not in it. 0: it begins otherwise.
+std::uintptr_t room_of_frame(std::uintptr_t start) {
+  unsigned char code[32];
+  for (std::size_t i = 0; i < sizeof code; i += sizeof(std::uintptr_t)) {
+    std::uintptr_t word = 0;
+    if (!read_word(start + i, &word)) return 0;
+    std::memcpy(code + i, &word, sizeof word);
   }
-  return false;
+  const unsigned char* at = code;
+  constexpr unsigned char endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa}, begin[] = {0x55, 0x48, 0x89, 0xe5};
+  if (std::memcmp(at, endbr64, sizeof endbr64) == 0) at += sizeof endbr64;
+  if (std::memcmp(at, begin, sizeof begin) != 0) return 0;
+  at += sizeof begin;
+  std::uintptr_t room = 0;
+  for (int i = 0; i < 5; ++i) {
+    if (at[0] == 0x41 && (at[1] & 0xf8) == 0x50) {
+      at += 2;
+    } else if ((at[0] & 0xf8) == 0x50) {
+      at += 1;
+    } else {
+      break;
+    }
+    room += sizeof(std::uintptr_t);
+  }
+  if (at[0] != 0x48 || (at[1] != 0x83 && at[1] != 0x81) || at[2] != 0xec) return room;
+  if (at[1] == 0x83) return room + (at[3] & 0x7f);
+  std::uint32_t n = 0;
+  std::memcpy(&n, at + 3, sizeof n);
+  return room + n;
 }
+
+// The function that `frames` ends in keeps its frame by rbp, which nobody has told us. It points to a pair of words on the
+// stack: the caller's rbp, and the return address into the caller. There are other such pairs, left there by functions that have
+// returned. The right one
+// - is where the function's first instructions put it, unless it has made more room since (alloca); else further out,
+// - was called by name, or by an address that is not told; not from inside the function itself in the second case, for that is
+//   what the functions that it has called leave behind,
+// - leads to the goroutine's first frame.
+class frame_pointer {
+ public:
+  frame_pointer(const cpu_state& from, std::uintptr_t hi, const symbolizer& names, const memory_copy& copy)
+      : from_(from), hi_(hi), names_(names), copy_(copy) {}
+
+  bool find(const stack_frames& frames, stack_frames* found) {
+    const frame last = frames.at(frames.size() - 1);
+    const symbol& function = names_.look_up(last.look_up());
+    if (!function.has_offset) return false;
+    start_ = last.look_up() - function.offset;
+    const std::uintptr_t lowest = stack_pointer(last) + room_of_frame(start_);
+    if (is_it(lowest, caller_is::any, found)) return true;
+    for (const caller_is wanted : {caller_is::known, caller_is::another}) {
+      for (std::uintptr_t at = lowest; at + 2 * word <= hi_; at += word) {
+        if (is_it(at, wanted, found)) return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  static constexpr std::uintptr_t word = sizeof(std::uintptr_t);
+  enum class caller_is : std::uint8_t { any, known, another };
+
+  // In the function: above the return address into it, of which the innermost one counts.
+  std::uintptr_t stack_pointer(const frame& last) const {
+    const std::uintptr_t sp = (from_.sp + word - 1) & ~(word - 1);
+    if (last.interrupted) return sp;
+    for (std::uintptr_t at = sp; at + word <= hi_; at += word) {
+      std::uintptr_t value = 0;
+      if (read_word(at, &value, copy_) && value == last.pc) return at + word;
+    }
+    return sp;
+  }
+
+  bool is_it(std::uintptr_t at, caller_is wanted, stack_frames* found) const {
+    std::uintptr_t outer = 0, to = 0;
+    if (at + 2 * word > hi_ || !read_word(at, &outer, copy_) || !read_word(at + word, &to, copy_)) return false;
+    if (outer != 0 && (outer <= at || outer >= hi_)) return false;
+    const symbol& into = names_.look_up(to - 1);
+    if (into.module.empty()) return false;
+    const caller by = call_before(to);
+    if (!by.is_call) return false;
+    if (wanted == caller_is::known && by.target != start_) return false;
+    if (wanted == caller_is::another && into.has_offset && to - 1 - into.offset == start_) return false;
+    cpu_state with = from_;
+    with.rbp = at;
+    return found->take_at(with, names_, copy_) && found->at_base(names_);
+  }
+
+  cpu_state from_;
+  std::uintptr_t hi_;
+  const symbolizer& names_;
+  memory_copy copy_;
+  std::uintptr_t start_ = 0;
+};
 
 #else
 
-bool frame_pointer(const stack_frames&, const cpu_state&, std::uintptr_t, const symbolizer&, const memory_copy&,
-                   stack_frames*) {
-  return false;
-}
+class frame_pointer {
+ public:
+  frame_pointer(const cpu_state&, std::uintptr_t, const symbolizer&, const memory_copy&) {}
+  bool find(const stack_frames&, stack_frames*) { return false; }
+};
 
 #endif
 
@@ -290,7 +357,7 @@ std::string stack_text(const stalled& it, const symbolizer& names) {
   if (frames.at_base(names)) return frames_text(frames, names);
   const stack* st = it.s.gp->stack;
   if (it.where == os::whereabouts::sleeps && st != nullptr && from.sp > st->lo && from.sp < st->sp0 &&
-      frame_pointer(frames, from, st->sp0, names, copy, &better)) {
+      frame_pointer(from, st->sp0, names, copy).find(frames, &better)) {
     return frames_text(better, names);
   }
   frames.set_cut();

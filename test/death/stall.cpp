@@ -95,6 +95,42 @@ void grind_for(std::chrono::milliseconds time) {
   asm volatile("" ::"r"(&room[0]) : "memory");  // no tail call
 }
 
+// As in a program that is built without optimisation: every frame is kept by the frame pointer, calls go by a table, and what
+// earlier calls have left on the stack is not overwritten.
+#if defined(__clang__)
+#define UNOPTIMISED [[clang::optnone]]
+#else
+#define UNOPTIMISED [[gnu::optimize("O0", "no-omit-frame-pointer")]]
+#endif
+
+struct counter {
+  virtual ~counter() = default;
+  virtual void serve(int queue) = 0;
+};
+
+struct desk : counter {
+  UNOPTIMISED void serve(int queue) override {
+    char room[300];
+    if (queue != 0) {
+      serve(queue - 1);
+    } else if (::read(pipe_of_work[0], room, 1) != 1) {
+      std::_Exit(97);
+    }
+  }
+};
+
+UNOPTIMISED void litter(int depth) {
+  volatile char room[500];
+  room[0] = static_cast<char>(depth);
+  if (depth != 0) litter(depth - 1);
+  std::snprintf(const_cast<char*>(room), sizeof room, "%d", depth);
+}
+
+UNOPTIMISED void open_counter(counter& at) {
+  litter(5);
+  at.serve(3);
+}
+
 // Work comes once the goroutine that waits for it has been reported.
 std::thread bring_work(int after) {
   return std::thread([after] {
@@ -153,6 +189,13 @@ int run(std::string_view how) {
   } else if (how == "read") {
     std::thread friendly = bring_work(1);
     go_and_wait("clerk", [] { wait_for_work(100 + static_cast<std::size_t>(::getpid() % 2)); });
+    friendly.join();
+  } else if (how == "unoptimised") {
+    std::thread friendly = bring_work(1);
+    go_and_wait("clerk", [] {
+      desk at;
+      open_counter(at);
+    });
     friendly.join();
   } else if (how == "sleep") {
     go_and_wait("sleeper", [] { std::printf("%u s are left\n", ::sleep(3)); });

@@ -70,6 +70,18 @@ TEST(Stall, WhoSleepsInReadGetsNoSignal) {
 #endif
 }
 
+// The frame pointer is not known of who sleeps; it is found.
+TEST(Stall, StackOfASleeperIsReadWithoutItsFramePointer) {
+  const ending e = run("unoptimised");
+  SCOPED_TRACE(testing::PrintToString(e));
+#if defined(__x86_64__)
+  EXPECT_EQ(count(e.err, "mill::desk::serve(int)\n"), 4);
+  EXPECT_EQ(count(e.err, "mill::open_counter(mill::counter&)\n"), 1);
+  EXPECT_THAT(e.err, Not(HasSubstr("litter")));
+  EXPECT_THAT(e.err, Not(HasSubstr("the stack goes on")));
+#endif
+}
+
 TEST(Stall, WhoSleepsIsNotWoken) {
   const ending e = run("sleep");
   SCOPED_TRACE(testing::PrintToString(e));
