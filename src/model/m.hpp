@@ -94,9 +94,12 @@ struct alignas(64) m {
   bool long_turns = false;       // its thread was told to have them; under sched.lock
   bool on_cpu = false;           // of one that is taken: it ran when it was last looked at
   std::int64_t cpu_seen = -1;    // its thread's CPU time then
-  std::uint32_t calls_seen = 0;  // stall reports: m.calls then,
-  std::int64_t calls_since = 0;  // and since when
-  bool stall_told = false;
+
+  // ---- what the watch of stalls remembers of it (sched/stall.cpp)
+  std::uint32_t calls_seen =
+      0;  // `calls`, when it was last found outside; 0: inside, or in a call that blocks by design
+  std::int64_t calls_since = 0;  // when that was first seen
+  bool stall_told = false;       // token: this stretch has been reported
 
   // ---- life
   gobuf leave;  // where the thread came from: continuing it ends the M (Go: g0.sched)

@@ -118,9 +118,15 @@ struct sched_t {
   doorbell sysmon_bell;
   os::thread sysmon_thread;
   bool has_sysmon = false;
-  bool sysmon_waits = false;    // deep asleep: whoever takes the first P rings; under lock
-  bool sysmon_naps = false;     // whoever takes the last one rings; under lock
-  bool sysmon_stop = false;     // under lock
+  bool sysmon_waits = false;  // deep asleep: whoever takes the first P rings; under lock
+  bool sysmon_naps = false;   // whoever takes the last one rings; under lock
+  bool sysmon_stop = false;   // under lock
+  // ---- stall reports (sched/stall.cpp)
+  doorbell stall_bell;
+  os::thread stall_thread;
+  bool has_stall_watch = false;
+  bool stall_stop = false;  // under lock
+
   sched_t* all_next = nullptr;  // all runtimes of the process, under the_process.runtimes_lock
 
   // ---- what world::check has found
@@ -140,6 +146,9 @@ inline void runq_changed(sched_t* rt) {
 
 // Acquire, for who has no P and looks at those that have just been made.
 inline std::uint32_t procs(const sched_t* rt) { return rt->nprocs.load(acquire); }  // order: stop.procs
+
+// Threads of the runtime that are no Ms.
+inline std::uint32_t watchers(const sched_t* rt) { return (rt->has_sysmon ? 1 : 0) + (rt->has_stall_watch ? 1 : 0); }
 
 // Goroutines that have begun and not ended. `ended` first: the difference is never too small by one that is created
 // and ends in between, and a sum of zero is never one of a goroutine that was created meanwhile, because its creator

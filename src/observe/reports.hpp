@@ -8,6 +8,7 @@
 namespace weft::rt {
 
 struct sched_t;
+struct stall;
 
 // ---- panic.cpp: an exception that nobody catches, or std::terminate for another reason. gp may be null: a plain thread.
 void report_uncaught(const g* gp);
@@ -23,6 +24,8 @@ void report_deadlock(const char* text);
 // `ns` ago main returned, or the goroutines were cancelled, and some of rt's are still there: a line with the first of
 // them, or all with their stacks. The process goes on.
 void report_awaited(const sched_t* rt, std::int64_t ns, bool with_stacks);
+// ---- stalled.cpp: goroutines that have made no call of the runtime for long. The process goes on.
+void report_stalled(const stall* stalls, std::size_t n);
 
 // What the copy of the process has printed already (child.hpp), in memory that both see.
 struct report_progress {

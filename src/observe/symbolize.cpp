@@ -47,6 +47,17 @@ std::string readable_type(const char* mangled) {
   return name;
 }
 
+// By the kernel, which says so when there is nothing to read.
+bool read_word(std::uintptr_t at, std::uintptr_t* out, const memory_copy& copy) {
+  if (copy.n >= sizeof *out && at >= copy.at && at - copy.at <= copy.n - sizeof *out) {
+    std::memcpy(out, copy.bytes + (at - copy.at), sizeof *out);
+    return true;
+  }
+  iovec to{out, sizeof *out};
+  iovec from{reinterpret_cast<void*>(at), sizeof *out};
+  return ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) == static_cast<ssize_t>(sizeof *out);
+}
+
 // The functions of libdw, by name. Its types come from its headers; nothing is linked.
 struct symbolizer::libdw {
 // clang-format off
@@ -251,15 +262,16 @@ struct symbolizer::libdw {
     const cpu_state* from;
     bool (*step)(std::uintptr_t, void*);
     void* arg;
+    const memory_copy* copy;
     bool first = true;
   };
   walking now{};
 
-  // The stack may be damaged: read by the kernel, which says so.
-  static bool read_word(Dwfl*, Dwarf_Addr at, Dwarf_Word* out, void*) {
-    iovec to{out, sizeof *out};
-    iovec from{reinterpret_cast<void*>(at), sizeof *out};
-    return ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) == static_cast<ssize_t>(sizeof *out);
+  static bool read_memory(Dwfl*, Dwarf_Addr at, Dwarf_Word* out, void* arg) {
+    std::uintptr_t word = 0;
+    if (!read_word(at, &word, *static_cast<walking*>(arg)->copy)) return false;
+    *out = word;
+    return true;
   }
 
   static bool set_registers(Dwfl_Thread* thread, void* arg) {
@@ -273,7 +285,7 @@ struct symbolizer::libdw {
     if (!w.self->dwfl_thread_state_registers(thread, 12, 4, r12)) return false;
 #endif
     // Inside the call: what comes after it may be another function.
-    w.self->dwfl_thread_state_register_pc(thread, s.pc - 1);
+    w.self->dwfl_thread_state_register_pc(thread, s.exact ? s.pc : s.pc - 1);
     return true;
   }
 
@@ -281,23 +293,23 @@ struct symbolizer::libdw {
     walking& w = *static_cast<walking*>(arg);
     Dwarf_Addr pc = 0;
     if (!w.self->dwfl_frame_pc(state, &pc, nullptr)) return DWARF_CB_ABORT;
-    if (w.first) ++pc;
+    if (w.first && !w.from->exact) ++pc;
     w.first = false;
     return w.step(pc, w.arg) ? DWARF_CB_OK : DWARF_CB_ABORT;
   }
 
-  bool walk(const cpu_state& from, bool (*step)(std::uintptr_t, void*), void* arg) {
+  bool walk(const cpu_state& from, bool (*step)(std::uintptr_t, void*), void* arg, const memory_copy& copy) {
 #if !defined(__x86_64__)
     return false;
 #endif
-    now = {this, &from, step, arg};
+    now = {this, &from, step, arg, &copy};
     if (!attached) {
       threads.next_thread = [](Dwfl*, void*, void**) -> pid_t { return 0; };
       threads.get_thread = [](Dwfl*, pid_t, void* w, void** out) {
         *out = w;
         return true;
       };
-      threads.memory_read = read_word;
+      threads.memory_read = read_memory;
       threads.set_initial_registers = set_registers;
       attached = dwfl_attach_state(dwfl, nullptr, ::getpid(), &threads, &now);
       if (!attached) return false;
@@ -358,8 +370,9 @@ const symbol& symbolizer::look_up(std::uintptr_t pc) const {
   return out;
 }
 
-bool symbolizer::walk(const cpu_state& from, bool (*step)(std::uintptr_t pc, void* arg), void* arg) const {
-  return dw_ != nullptr && dw_->walk(from, step, arg);
+bool symbolizer::walk(const cpu_state& from, bool (*step)(std::uintptr_t pc, void* arg), void* arg,
+                      const memory_copy& copy) const {
+  return dw_ != nullptr && dw_->walk(from, step, arg, copy);
 }
 
 }  // namespace weft::rt

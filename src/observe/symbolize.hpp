@@ -30,12 +30,23 @@ struct symbol {
 
 // Where a stack can be walked from: what the ABI keeps over a call.
 struct cpu_state {
-  std::uintptr_t pc = 0;  // a return address
+  std::uintptr_t pc = 0;  // a return address; exact: the very instruction
   std::uintptr_t sp = 0;
 #if defined(__x86_64__)
   std::uintptr_t rbx = 0, rbp = 0, r12 = 0, r13 = 0, r14 = 0, r15 = 0;
 #endif
+  bool exact = false;
 };
+
+// What a part of memory held at the moment that is of interest.
+struct memory_copy {
+  std::uintptr_t at = 0;
+  std::size_t n = 0;
+  const unsigned char* bytes = nullptr;
+};
+
+// Reads a word as a debugger would: a copy that has it goes before memory, and bad addresses are no fault. False: not readable.
+bool read_word(std::uintptr_t at, std::uintptr_t* out, const memory_copy& copy = {});
 
 class symbolizer {
  public:
@@ -53,8 +64,10 @@ class symbolizer {
   const symbol& look_up(std::uintptr_t pc) const;
 
   // Calls step(return address, arg) for `from` and each frame around it, until one returns false. For stacks that
-  // nobody runs on; damaged ones end the walk. False: not possible (no libdw, no support for this CPU).
-  bool walk(const cpu_state& from, bool (*step)(std::uintptr_t pc, void* arg), void* arg) const;
+  // nobody runs on, or of which there is a copy; damaged ones end the walk. False: not possible (no libdw, no support for this
+  // CPU).
+  bool walk(const cpu_state& from, bool (*step)(std::uintptr_t pc, void* arg), void* arg,
+            const memory_copy& copy = {}) const;
 
  private:
   struct libdw;

@@ -168,7 +168,7 @@ void stack_frames::take_with_stops() {
 bool stack_frames::add_parked(std::uintptr_t pc, void* self) {
   auto& frames = *static_cast<stack_frames*>(self);
   if (pc == 0 || frames.inner_n_ + frames.beyond_ > walk_max) return false;
-  frames.add({pc, false, false});
+  frames.add({pc, frames.exact_ && frames.size() == 0, false});
   return true;
 }
 
@@ -193,6 +193,25 @@ bool stack_frames::take_parked(const g& gp, const symbolizer& names) {
   static_cast<void>(names);
   return false;
 #endif
+}
+
+bool stack_frames::take_at(const cpu_state& from, const symbolizer& names, const memory_copy& copy) {
+  inner_n_ = beyond_ = 0;
+  cut_ = false;
+  exact_ = from.exact;
+  const bool possible = names.walk(from, add_parked, this, copy);
+  exact_ = false;
+  return possible;
+}
+
+void stack_frames::take_one(frame f) {
+  inner_n_ = beyond_ = 0;
+  cut_ = false;
+  add(f);
+}
+
+bool stack_frames::at_base(const symbolizer& names) const {
+  return size() != 0 && is_base(names.look_up(at(size() - 1).look_up()).calls.back().function);
 }
 
 void stack_frames::go_on(const symbolizer& names) {
@@ -270,8 +289,9 @@ void add_title(line& to, const g& gp, const char* state, std::int64_t waited_ns)
   add_name(to, gp);
 }
 
-void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done,
-                  bool waiting) {
+// Calls out(text, i) for each frame, i the number of those that are done then.
+template <class F>
+static void spell_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, bool waiting, F out) {
   // The outermost frames, the runtime's, are the same for every goroutine. If there are no others (the compiler
   // has put the user's function into ours, and nothing says so), ours must do.
   std::size_t end = frames.size(), last_calls = 0, end_of_base = 0;
@@ -300,10 +320,23 @@ void print_frames(const stack_frames& frames, std::size_t from, const symbolizer
       skip = false;
       add_call(text, sym, sym.calls[k]);
     }
-    write_stderr(text);
-    if (done != nullptr) *done = i + 1;
+    out(text, i + 1);
   }
-  if (frames.cut()) write_stderr("...the stack goes on...\n");
+  if (frames.cut()) out("...the stack goes on...\n", frames.size());
+}
+
+void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done,
+                  bool waiting) {
+  spell_frames(frames, from, names, waiting, [done](const std::string& text, std::size_t n) {
+    write_stderr(text);
+    if (done != nullptr) *done = n;
+  });
+}
+
+std::string frames_text(const stack_frames& frames, const symbolizer& names) {
+  std::string all;
+  spell_frames(frames, 0, names, false, [&all](const std::string& text, std::size_t) { all += text; });
+  return all;
 }
 
 void print_frames_sig(const stack_frames& frames, std::size_t from) {

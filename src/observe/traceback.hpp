@@ -34,6 +34,10 @@ class stack_frames {
   void take_with_stops();
   // Of a goroutine that has a stack and is not on it. False: not possible.
   bool take_parked(const g& gp, const symbolizer& names);
+  // Of a thread that was at `from`; what `copy` has of its stack is as it was then. False: not possible.
+  bool take_at(const cpu_state& from, const symbolizer& names, const memory_copy& copy);
+  // This one alone, when more is not to be had.
+  void take_one(frame f);
   // Adds what take_sig missed: clang's helper for noexcept functions has no unwind information.
   void go_on(const symbolizer& names);
 
@@ -44,6 +48,9 @@ class stack_frames {
   std::size_t elided_before(std::size_t i) const;
   // The walk was given up: the outermost frames are not the stack's.
   bool cut() const { return cut_; }
+  void set_cut() { cut_ = true; }
+  // The outermost frame is the first one of a goroutine: nothing is missing there.
+  bool at_base(const symbolizer& names) const;
 
  private:
   friend struct walk;
@@ -55,7 +62,8 @@ class stack_frames {
   std::size_t inner_n_ = 0;
   std::size_t beyond_ = 0;  // frames after inner_
   bool cut_ = false;
-  cpu_state last_;  // at the outermost frame
+  bool exact_ = false;  // the innermost one, when a walk adds it
+  cpu_state last_;      // at the outermost frame
 };
 
 // goroutine 7 [semacquire, 2 minutes, locked to thread] "uploader": Go's grammar, and the name. Negative: nobody knows
@@ -73,6 +81,7 @@ void add_name(line& to, const g& gp);
 // The runtime's own frames at the outer end are left out, for a `waiting` goroutine those at the inner end too.
 void print_frames(const stack_frames& frames, std::size_t from, const symbolizer& names, std::size_t* done,
                   bool waiting = false);
+std::string frames_text(const stack_frames& frames, const symbolizer& names);
 // The same without names: addresses, and where they are in their module.
 void print_frames_sig(const stack_frames& frames, std::size_t from);
 

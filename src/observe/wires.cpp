@@ -10,6 +10,7 @@ constinit const upward_wires wires{
     .uncaught = report_uncaught,
     .deadlock = report_deadlock,
     .awaited = report_awaited,
+    .stalled = report_stalled,
     .thread_ended = report_thread_ended,
     .overflow_sig = report_overflow_sig,
     .overflow_found = report_overflow_found,

@@ -37,6 +37,24 @@ std::uint64_t thread_id();       // the kernel's tid of the caller
 std::int64_t thread_cpu_time(std::uint64_t id);
 // Whether it sleeps in the kernel: neither on a CPU nor waiting for one. False also when that cannot be read. Some 10 us.
 bool thread_sleeps(std::uint64_t id);
+
+// Where a thread of this process is, without its noticing: it gets no signal, is not stopped, and no call of its ends early.
+enum class whereabouts : std::uint8_t { unknown, runs, sleeps };
+struct sleeping_place {
+  long call = -1;  // the system call it is in; -1: in the kernel for another reason
+  std::uintptr_t pc = 0, sp = 0;
+};
+// unknown: *err says why. Where it sleeps is written to *out.
+whereabouts find_thread(std::uint64_t id, sleeping_place* out, int* err);
+// What a thread had in its registers at a moment when it ran the program's code, and what its stack held then, from sp on.
+struct running_place {
+  std::uintptr_t pc = 0, sp = 0, rbx = 0, rbp = 0, r12 = 0, r13 = 0, r14 = 0, r15 = 0;
+  std::size_t stack_bytes = 0;
+  unsigned char stack[std::size_t{32} << 10];
+};
+// The kernel takes a sample when the thread is on a CPU next. Returns errno; ETIME: it was not within patience_ns.
+int sample_thread(std::uint64_t id, std::int64_t patience_ns, running_place* out);
+
 // How long the kernel lets a thread run before others who want its CPU as much; 0: as long as any. Who has less goes first, and
 // gets no more in all. Refused on kernels before 6.12, and for threads of other policies than the common one: then nothing changes.
 void thread_turn(std::uint64_t id, std::uint64_t ns);

@@ -5,10 +5,12 @@
 // reads it before anything else can happen, and leaves the caller's value as it was.
 #include "os/sys.hpp"
 
+#include <asm/perf_regs.h>
 #include <cxxabi.h>
 #include <fcntl.h>
 #include <link.h>
 #include <linux/futex.h>
+#include <linux/perf_event.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -427,24 +429,143 @@ void thread_turn(std::uint64_t id, std::uint64_t ns) {
   system_call(SYS_sched_setattr, thread, as_argument(&a), 0);
 }
 
-bool thread_sleeps(std::uint64_t id) {
-  char text[160] = "/proc/self/task/";
+namespace {
+
+// What a file of a thread says, as text; its length, or -errno.
+long read_of_thread(std::uint64_t id, const char* file, char* text, std::size_t bytes) {
+  char path[64] = "/proc/self/task/";
   char digits[20];
   std::size_t n = 0;
   for (; id != 0; id /= 10) digits[n++] = static_cast<char>('0' + id % 10);
-  std::size_t at = std::strlen(text);
-  while (n != 0) text[at++] = digits[--n];
-  std::memcpy(text + at, "/stat", 6);
-  const long fd = system_call(SYS_openat, AT_FDCWD, as_argument(text), O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return false;
-  const long got = system_call(SYS_read, fd, as_argument(text), sizeof text - 1);
+  std::size_t at = std::strlen(path);
+  while (n != 0) path[at++] = digits[--n];
+  std::memcpy(path + at, file, std::strlen(file) + 1);
+  const long fd = system_call(SYS_openat, AT_FDCWD, as_argument(path), O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  const long got = system_call(SYS_read, fd, as_argument(text), static_cast<long>(bytes) - 1);
   system_call(SYS_close, fd);
-  if (got <= 0) return false;
-  text[got] = '\0';
+  text[got < 0 ? 0 : got] = '\0';
+  return got;
+}
+
+}  // namespace
+
+bool thread_sleeps(std::uint64_t id) {
+  char text[160];
+  if (read_of_thread(id, "/stat", text, sizeof text) <= 0) return false;
   // id (name) state …: the name may hold anything.
   const char* end = std::strrchr(text, ')');
   return end != nullptr && end[1] == ' ' && end[2] != '\0' && std::strchr("SDTtI", end[2]) != nullptr;
 }
+
+whereabouts find_thread(std::uint64_t id, sleeping_place* out, int* err) {
+  char text[256];
+  const long n = read_of_thread(id, "/syscall", text, sizeof text);
+  *err = n < 0 ? static_cast<int>(-n) : 0;
+  if (n <= 0) return whereabouts::unknown;
+  if (text[0] == 'r') return whereabouts::runs;  // "running"
+  // "call arguments sp pc", or "-1 sp pc".
+  const char* pc = std::strrchr(text, ' ');
+  if (pc == nullptr) return whereabouts::unknown;
+  const char* sp = pc;
+  while (sp != text && *--sp != ' ') {
+  }
+  const int saved = errno;
+  out->call = std::strtol(text, nullptr, 10);
+  out->sp = std::strtoull(sp, nullptr, 16);
+  out->pc = std::strtoull(pc, nullptr, 16);
+  errno = saved;
+  return whereabouts::sleeps;
+}
+
+#if defined(__x86_64__)
+
+namespace {
+
+constexpr std::int64_t sample_period_ns = 200'000;
+constexpr std::int64_t sample_poll_ns = 500'000;
+constexpr std::uint64_t registers_wanted = std::uint64_t{1} << PERF_REG_X86_BX | std::uint64_t{1} << PERF_REG_X86_BP |
+                                           std::uint64_t{1} << PERF_REG_X86_SP | std::uint64_t{1} << PERF_REG_X86_IP |
+                                           std::uint64_t{1} << PERF_REG_X86_R12 | std::uint64_t{1} << PERF_REG_X86_R13 |
+                                           std::uint64_t{1} << PERF_REG_X86_R14 | std::uint64_t{1} << PERF_REG_X86_R15;
+
+// A record of the ring, which does not wrap: only the first sample is of interest, and the ring has room for it.
+struct sample_record {
+  perf_event_header header;
+  std::uint64_t abi;
+  std::uint64_t bx, bp, sp, ip, r12, r13, r14, r15;  // in the order of their bits
+  std::uint64_t stack_room;
+  unsigned char stack[1];  // stack_room of them, then how many are the stack's
+};
+
+bool read_sample(const unsigned char* ring, std::uint64_t bytes, running_place* out) {
+  for (std::uint64_t at = 0; at + sizeof(perf_event_header) <= bytes;) {
+    const auto* r = reinterpret_cast<const sample_record*>(ring + at);
+    if (r->header.size == 0) return false;
+    at += r->header.size;
+    if (r->header.type != PERF_RECORD_SAMPLE || r->abi != PERF_SAMPLE_REGS_ABI_64) continue;
+    out->pc = r->ip;
+    out->sp = r->sp;
+    out->rbx = r->bx;
+    out->rbp = r->bp;
+    out->r12 = r->r12;
+    out->r13 = r->r13;
+    out->r14 = r->r14;
+    out->r15 = r->r15;
+    std::uint64_t held = 0;
+    if (r->stack_room != 0) std::memcpy(&held, r->stack + r->stack_room, sizeof held);
+    out->stack_bytes = held < sizeof out->stack ? held : sizeof out->stack;
+    std::memcpy(out->stack, r->stack, out->stack_bytes);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int sample_thread(std::uint64_t id, std::int64_t patience_ns, running_place* out) {
+  perf_event_attr what{};
+  what.size = sizeof what;
+  what.type = PERF_TYPE_SOFTWARE;
+  what.config = PERF_COUNT_SW_TASK_CLOCK;
+  what.sample_period = sample_period_ns;
+  what.sample_type = PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER;
+  what.sample_regs_user = registers_wanted;
+  what.sample_stack_user = sizeof out->stack;
+  what.disabled = 1;
+  what.exclude_kernel = 1;  // where it is in the kernel says nothing, and asking for it needs more rights
+  what.exclude_hv = 1;
+  const long fd =
+      system_call(SYS_perf_event_open, as_argument(&what), static_cast<long>(id), -1, -1, PERF_FLAG_FD_CLOEXEC);
+  if (fd < 0) return static_cast<int>(-fd);
+  // The records of one sample and a half: a page about the ring, and a power of two of them.
+  const std::size_t ring_bytes = 2 * sizeof out->stack;
+  const auto mapped = static_cast<long>(page_size() + ring_bytes);
+  const long at = system_call(SYS_mmap, 0, mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  int err = at < 0 && at > -4096 ? static_cast<int>(-at) : 0;
+  if (err == 0) {
+    auto* about = reinterpret_cast<perf_event_mmap_page*>(at);
+    const auto* ring = reinterpret_cast<const unsigned char*>(at) + page_size();
+    const std::int64_t end = now() + patience_ns;
+    err = static_cast<int>(-system_call(SYS_ioctl, fd, PERF_EVENT_IOC_ENABLE, 0));
+    while (err == 0 && !read_sample(ring, __atomic_load_n(&about->data_head, __ATOMIC_ACQUIRE), out)) {
+      if (now() >= end) {
+        err = ETIME;
+      } else {
+        sleep_ns(sample_poll_ns);
+      }
+    }
+    system_call(SYS_munmap, at, mapped);
+  }
+  system_call(SYS_close, fd);
+  return err;
+}
+
+#else
+
+int sample_thread(std::uint64_t, std::int64_t, running_place*) { return ENOSYS; }
+
+#endif
 
 int process_threads() {
   char text[1024];

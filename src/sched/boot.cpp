@@ -298,6 +298,7 @@ class runtime {
     the_process.runtimes.fetch_add(1, relaxed);
     // Listed with the thread it has: a look for a deadlock counts the threads of all that are listed.
     start_sysmon(&rt_);
+    start_stall_watch(&rt_);
     list_runtime(&rt_);
   }
 
@@ -309,6 +310,7 @@ class runtime {
     // itself may count once more, but not beyond its end.)
     // order: rt.foreign
     wait_until_none(rt_.foreign);
+    stop_stall_watch(&rt_);
     if (rt_.has_sysmon) stop_sysmon(&rt_);
     unlist_runtime(&rt_);
     if (the_process.runtimes.fetch_sub(1, relaxed) == 1) set_noise(0, 0);

@@ -44,7 +44,7 @@ picture look() {
     seen.timer = std::min(seen.timer, next_timer(rt));
     seen.wanted = seen.wanted || (rt->report_deadlock && alive != 0 && rt->main_ended == 0);
     seen.goroutines += alive;
-    seen.threads += rt->nm + (rt->has_sysmon ? 1 : 0);
+    seen.threads += rt->nm + watchers(rt);
   }
   for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) rt->lock.unlock();
   store_load_barrier();  // order: outside.fired

@@ -100,6 +100,9 @@ void launch(m* mp, g* gp, const v0::detail::entry_ops* ops, const g* creator, co
 // ---- sysmon.cpp
 void start_sysmon(sched_t* rt);
 void stop_sysmon(sched_t* rt);
+// ---- stall.cpp
+void start_stall_watch(sched_t* rt);  // if it is asked for
+void stop_stall_watch(sched_t* rt);
 void print_schedtrace(sched_t* rt);  // schedtrace.cpp
 
 }  // namespace weft::rt

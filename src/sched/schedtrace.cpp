@@ -5,6 +5,7 @@
 // the moment may be half of one thing and half of the next, as in Go.
 #include <string>
 
+#include "base/glance.hpp"
 #include "base/print.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
@@ -12,13 +13,6 @@
 
 namespace weft::rt {
 namespace {
-
-// What its owner changes without a lock, read as one word while that goes on: one value or the other. An m, a p and a g are
-// never anything else, so what a pointer that is out of date names can be read too. Race detectors are not told of it.
-template <class T>
-WEFT_UNINSTRUMENTED T glance(const T& at) {
-  return *const_cast<const volatile T*>(&at);
-}
 
 class trace {
  public:
@@ -53,7 +47,7 @@ class trace {
     text_ = "SCHED " + std::to_string((os::now() - rt_->start_time) / 1'000'000) + "ms:";
     add("gomaxprocs", n);
     add("idleprocs", rt_->npidle.load(relaxed));
-    add("threads", rt_->nm + (rt_->has_sysmon ? 1 : 0));
+    add("threads", rt_->nm + watchers(rt_));
     add("spinningthreads", rt_->nmspinning.load(relaxed));
     add("needspinning", rt_->needspinning.load(relaxed));
     add("idlethreads", rt_->nmidle);

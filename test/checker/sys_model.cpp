@@ -7,6 +7,7 @@
 
 #include <cxxabi.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -124,6 +125,8 @@ std::uint64_t thread_id() { return check::current_thread() + 1; }
 std::int64_t thread_cpu_time(std::uint64_t) { return check::system_now().cpu += check::system_now().cpu_step; }
 void thread_turn(std::uint64_t, std::uint64_t) {}
 bool thread_sleeps(std::uint64_t) { return check::system_now().threads_sleep; }
+whereabouts find_thread(std::uint64_t, sleeping_place*, int*) { return whereabouts::runs; }
+int sample_thread(std::uint64_t, std::int64_t, running_place*) { return ENOSYS; }
 stack_bounds thread_stack() { return {}; }
 
 void* reserve(std::size_t bytes, int* err) {

@@ -14,12 +14,13 @@ void deadlock(const char* text) {
   check::fail("deadlock: %s", text);
 }
 void awaited(const sched_t*, std::int64_t, bool) {}
+void stalled(const stall*, std::size_t) {}
 void thread_ended(const g*) { check::fail("a thread has ended under its goroutine"); }
 void overflow_sig(const g*, std::uintptr_t) {}
 void overflow_found(const g*, std::uintptr_t) {}
 
 }  // namespace
 
-const upward_wires wires{fatal_dump, uncaught, deadlock, awaited, thread_ended, overflow_sig, overflow_found};
+const upward_wires wires{fatal_dump, uncaught, deadlock, awaited, stalled, thread_ended, overflow_sig, overflow_found};
 
 }  // namespace weft::rt
