@@ -94,8 +94,9 @@ struct sched_t {
   atomic<std::uint32_t> ngfree{0};
 
   // ---- Ps that were taken from goroutines outside (sched/takeback.hpp)
-  std::uint32_t ntaken = 0;     // Ms that have lost theirs so and are not back; under lock
-  bool warned_no_room = false;  // under lock
+  std::uint32_t ntaken = 0;        // Ms that have lost theirs so and are not back; under lock
+  bool warned_no_room = false;     // under lock
+  atomic<std::uint32_t> nback{0};  // Ms whose goroutine is back from outside, queued, and waits for a P
 
   // ---- stop-the-world (sched/stop.hpp)
   mutex world_lock;                   // one stopper at a time; a thread that holds it has no P

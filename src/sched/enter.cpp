@@ -52,6 +52,7 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     if (pp == nullptr) {
       // No P is idle, so every P is held or on its way to an M, and looks at the global queue under this lock
       // before it goes idle; or it is stopped, and whoever starts the world looks there. So gp is found.
+      rt->nback.fetch_add(1, relaxed);
       gp->tied = mp;
       gp->flags |= g_tied;
       if (as == rank::returns) {
@@ -69,6 +70,7 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     mp->park.sleep();
     mp->park.clear();
     mp->blocked = false;
+    rt->nback.fetch_sub(1, relaxed);
     pp = mp->nextp;
     mp->nextp = nullptr;
     gp->flags &= static_cast<std::uint8_t>(~g_tied);

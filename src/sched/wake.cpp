@@ -227,9 +227,11 @@ void resetspinning(m* mp) {
 }
 
 // Under sched.lock. The limit of threads is the program's own doing, and the end of it; but not where taking Ps back has used
-// them up. Then the goroutines wait until one of those threads is back, as they would if no P had been taken.
+// them up. Then the goroutines wait until one of those threads is back, as they would if no P had been taken. One that is back and waits
+// for a P can have this one at once (no_thread_for).
 bool no_room_for_m(sched_t* rt) {
-  if (rt->nm < rt->max_threads || rt->ntaken == 0) return false;
+  const std::uint32_t used = rt->ntaken + rt->nback.load(relaxed);
+  if (rt->nm < rt->max_threads || used == 0) return false;
   rt->no_thread_until = os::now() + no_room_pause_ns;
   rt->no_thread_err = 0;
   if (rt->warned_no_room) return true;
@@ -238,7 +240,7 @@ bool no_room_for_m(sched_t* rt) {
       .text("weft: all ")
       .number(rt->max_threads)
       .text(" threads (max_threads) are in use, ")
-      .number(rt->ntaken)
+      .number(used)
       .text(" by goroutines that block or spin: they keep their Ps until one is free\n")
       .flush_sig();
   return true;

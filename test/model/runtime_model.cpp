@@ -10,6 +10,7 @@
 
 #include "model/runtime.hpp"
 #include "sched/park.hpp"
+#include "sched/takeback.hpp"
 
 namespace {
 
@@ -671,6 +672,220 @@ WORKLOAD(blocking_beside_work_2p, "a P whose goroutine blocks goes to the work t
     });
     spin_until(f);
     wg.wait();
+  });
+}
+
+// ---- Ps are taken back. There is no sysmon here; a thread of the model does what it does, at a time of its own.
+
+// Main is to hold it by a local, and to call end() before it returns.
+class sysmon_of_main {
+ public:
+  explicit sysmon_of_main(bool sleepers) : rt_(weft::rt::getg()->rt), thread_(start(look_loop{this})) {
+    if (sleepers) {
+      system_now().threads_sleep = true;
+    } else {
+      system_now().cpu_step = 20'000'000;
+    }
+  }
+  void end() {
+    set(over_);
+    thread_.join();
+  }
+
+ private:
+  struct look_loop {
+    sysmon_of_main* self;
+    void operator()() const { self->looks(); }
+  };
+  void looks() {
+    weft::rt::takeback t(rt_);
+    for (std::int64_t now = 0; over_.load(std::memory_order_acquire) == 0;) {
+      t.look(now += 20'000'000);
+      weft::rt::os::pause();
+    }
+  }
+
+  weft::rt::sched_t* rt_;
+  flag over_{0};
+  started thread_;
+};
+
+// So many goroutines that wait for a flag outside the runtime as there are Ps, and one that sets it.
+template <int Ps>
+void taken_back(bool sleepers) {
+  with_runtime(Ps, [&] {
+    sysmon_of_main sysmon(sleepers);
+    flag f{0};
+    w::wait_group wg;
+    wg.add(Ps);
+    for (int i = 1; i < Ps; ++i) {
+      w::go([&] {
+        spin_until(f);
+        w::yield();
+        wg.done();
+      });
+    }
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    spin_until(f);
+    wg.wait();
+    sysmon.end();
+  });
+}
+WORKLOAD(taken_back_1p, "who spins outside keeps nobody waiting on its P") { taken_back<1>(false); }
+WORKLOAD(taken_back_2p, "the same on two Ps, with both stuck") { taken_back<2>(false); }
+WORKLOAD(taken_back_3p, "the same on three") { taken_back<3>(false); }
+WORKLOAD(taken_back_sleepers_1p, "who sleeps outside keeps nobody waiting on its P") { taken_back<1>(true); }
+WORKLOAD(taken_back_sleepers_2p, "the same on two Ps") { taken_back<2>(true); }
+
+WORKLOAD(taken_back_often_1p, "whoever never blocks stays on its thread, however often it is taken back") {
+  with_runtime(1, [] {
+    sysmon_of_main sysmon(false);
+    flag f{0}, g{0};
+    w::semaphore s(1);
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      const auto thread = current_thread();
+      set(f);
+      spin_until(g);
+      s.release();
+      expect(current_thread() == thread, "it stays on its thread");
+      s.acquire();
+      wg.done();
+    });
+    w::go([&] {
+      set(g);
+      wg.done();
+    });
+    const auto thread = current_thread();
+    spin_until(f);
+    expect(s.try_acquire(), "there is one");
+    expect(current_thread() == thread, "it stays on its thread");
+    s.release();
+    wg.wait();
+    sysmon.end();
+  });
+}
+
+// It is never away for long: it is asked for, and the question is met at the door.
+WORKLOAD(taken_back_at_door_1p, "a loop of calls that do not block does not keep the P for ever") {
+  with_runtime(1, [] {
+    sysmon_of_main sysmon(false);
+    flag f{0};
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    while (f.load(std::memory_order_acquire) == 0) {
+      s.release();
+      yield_step(0);
+    }
+    wg.wait();
+    sysmon.end();
+  });
+}
+
+WORKLOAD(taken_back_gomaxprocs_2p, "Ps go and come while some are taken: everybody runs, and is back") {
+  int ran = 0;
+  with_runtime(2, [&] {
+    sysmon_of_main sysmon(false);
+    flag f{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      spin_until(f);
+      wg.done();
+    });
+    w::go([&] {
+      w::gomaxprocs(1);
+      set(f);
+      w::gomaxprocs(3);
+      ++ran;
+      wg.done();
+    });
+    spin_until(f);
+    wg.wait();
+    sysmon.end();
+  });
+  expect(ran == 1, "the number has been changed");
+}
+
+WORKLOAD(taken_back_locked_1p, "a locked goroutine loses its P outside, and has it again on its own thread") {
+  with_runtime(1, [] {
+    sysmon_of_main sysmon(true);
+    flag f{0};
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      const w::os_thread_lock here;
+      const auto thread = current_thread();
+      spin_until(f);
+      w::yield();
+      expect(current_thread() == thread, "it stays on its thread");
+      wg.done();
+    });
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    wg.wait();
+    sysmon.end();
+  });
+}
+
+WORKLOAD(taken_back_for_a_timer_1p, "the timer of a P whose goroutine spins is served by somebody else") {
+  with_runtime(1, [] {
+    sysmon_of_main sysmon(false);
+    flag f{0};
+    w::wait_group wg;
+    wg.add(1);
+    w::go([&] {
+      w::sleep(std::chrono::microseconds(10));
+      set(f);
+      wg.done();
+    });
+    w::yield();
+    spin_until(f);
+    wg.wait();
+    sysmon.end();
+  });
+}
+
+WORKLOAD(taken_back_fenced_1p, "the same on a kernel without membarrier, once it has made a call") {
+  system_now().no_membarrier = true;
+  taken_back<1>(false);
+}
+WORKLOAD(taken_back_refused_2p, "the same on one that refuses it now and then: who has made a call since is taken") {
+  with_runtime(2, [&] {
+    sysmon_of_main sysmon(true);
+    system_now().membarrier_fails = true;
+    flag f{0};
+    w::semaphore s(0);
+    w::wait_group wg;
+    wg.add(2);
+    w::go([&] {
+      while (f.load(std::memory_order_acquire) == 0) {
+        s.release();
+        yield_step(0);
+      }
+      wg.done();
+    });
+    w::go([&] {
+      set(f);
+      wg.done();
+    });
+    while (f.load(std::memory_order_acquire) == 0) {
+      s.release();
+      yield_step(0);
+    }
+    wg.wait();
+    sysmon.end();
   });
 }
 

@@ -131,10 +131,10 @@ void taken(Before before) {
   expect(!t.p(0)->slice_over.load(rt::relaxed), "the slice was that of the goroutine that is gone");
   t.expect_over();
 }
-MODEL(taken_from_a_sleeper, "who sleeps in the kernel keeps nobody waiting", .preemptions = 3, .timeouts = 0) {
+MODEL(taken_from_a_sleeper, "who sleeps in the kernel keeps nobody waiting", .preemptions = 2, .timeouts = 0) {
   taken(all_sleep);
 }
-MODEL(taken_from_a_spinner, "who has had its slice keeps nobody waiting", .preemptions = 3, .timeouts = 0) {
+MODEL(taken_from_a_spinner, "who has had its slice keeps nobody waiting", .preemptions = 2, .timeouts = 0) {
   taken(all_run);
 }
 
@@ -171,7 +171,7 @@ MODEL(taken_without_a_thread, "a P is not taken when no M could run it") {
 }
 
 MODEL(taken_up_to_the_limit, "with as many threads as there may be, back from outside and blocking is not the end",
-      .preemptions = 2, .timeouts = 0) {
+      .preemptions = 1, .timeouts = 0) {
   town t(1);
   t.sched()->no_thread_until = 0;
   t.sched()->max_threads = 2;
@@ -205,7 +205,7 @@ MODEL(taken_up_to_the_limit, "with as many threads as there may be, back from ou
 }
 
 // It has come in, and its P has gone to somebody else, between the look and the question.
-MODEL(taken_while_it_calls, "sysmon looks and takes while the owner calls and ends: each P is held by one", .preemptions = 2,
+MODEL(taken_while_it_calls, "sysmon looks and takes while the owner calls and ends: each P is held by one", .preemptions = 1,
       .timeouts = 0) {
   town t(1);
   ending e(t, 2);
