@@ -92,7 +92,7 @@ struct alignas(64) m {
   bool taken = false;  // its P was taken from it, and it has not come back; counted in ntaken, under sched.lock
   atomic<bool> declared{false};  // its goroutine has said that it blocks (weft::blocking)
   bool long_turns = false;       // its thread was told to have them; under sched.lock
-  bool on_cpu = false;           // of one that is taken: it ran when it was last looked at
+  bool on_cpu = false;           // of one that is suspected or taken: it ran when it was last looked at
   std::int64_t cpu_seen = -1;    // its thread's CPU time then
 
   // ---- what the watch of stalls remembers of it (sched/stall.cpp)

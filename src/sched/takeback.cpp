@@ -129,6 +129,7 @@ void takeback::take(std::uint32_t n) {
       }
       inside = inside || mp->in_runtime.load(relaxed) != 0;
       if (!round.ask(mp)) continue;
+      mp->on_cpu = spins_[i];
       free -= needs ? 1 : 0;
     }
   }
@@ -143,11 +144,12 @@ void takeback::take(std::uint32_t n) {
     while (p* pp = round.decide(&from)) {
       from->taken = true;
       from->cpu_seen = -1;
-      from->on_cpu = from->long_turns = pp->slice_over.load(relaxed);
       if (from->on_cpu) {
         make_way(rt_, pp);
-        // What it does is not waited for; who waits on a CPU for the P's next goroutine is. (Under the lock: it may be back.)
-        os::thread_turn(from->thread_seen.load(relaxed), turn_of_spinners_ns);
+        // What it does is not waited for; who waits on a CPU for the P's next goroutine is. (Under the lock: it may be back. Not
+        // the thread that has called run, which has what it was given.)
+        from->long_turns = !from->callers;
+        if (from->long_turns) os::thread_turn(from->thread_seen.load(relaxed), turn_of_spinners_ns);
       }
       // It is over with the goroutine that had it. Who is next keeps its place: a timer may be about to put somebody there.
       pp->slice_over.store(false, relaxed);
@@ -213,7 +215,9 @@ std::int64_t takeback::look(std::int64_t now) {
     if (f == finding::slice_over) pp->slice_over.store(true, relaxed);
     if (f != finding::sleeps && f != finding::slice_over) continue;
     slept = slept || f == finding::sleeps;
-    if (n < retake::most) suspects_[n++] = pp;
+    if (n == retake::most) continue;
+    spins_[n] = f == finding::slice_over;
+    suspects_[n++] = pp;
   }
   looked_ = now;
   hurry_ = false;

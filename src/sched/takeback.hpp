@@ -68,6 +68,7 @@ class takeback {
   bool hurry_ = false;  // a P was taken in the last round
   bool took_ = false;
   p* suspects_[64];
+  bool spins_[64];  // each of them
 };
 
 }  // namespace weft::rt
