@@ -146,8 +146,8 @@ TEST(yield, on_one_p_everybody_runs_between_two_turns) {
 
 // Two pairs on one P, each of which hands a turn to and fro; one of them counts a hundred times longer before it does. A
 // pair that always finds its partner in runnext would keep the P to itself. In Go a slice of 10 ms ends that, so there the pairs have
-// the same time; here it is the number of hops (runnext_hops), so they have the same number of turns. Goroutines
-// that never hand over are another matter: their slices do not end yet.
+// the same time. Here it is the number of hops (runnext_hops), so they have the same number of turns, as long as so many
+// hops take less than a millisecond; pairs with more to do: preemption_test.cpp.
 TEST(ping_pong_hog, two_pairs_on_one_p_have_the_same_number_of_turns) {
   test::for_each_case(
       [](const run_case&) {

@@ -20,7 +20,7 @@ struct order {
   rt::atomic<bool> failed{false};
 };
 
-constinit order orders[4];
+constinit order orders[5];
 constinit rt::atomic<unsigned> spurious{0};
 constinit rt::atomic<void (*)(void*)> hook_fn{nullptr};
 constinit rt::atomic<void*> hook_arg{nullptr};
@@ -104,6 +104,13 @@ void wrap_futex_wait(rt::atomic<std::uint32_t>* word, std::uint32_t expected, st
   const unsigned count = of(call::futex_wait).calls.fetch_add(1, relaxed);
   if (n != 0 && count % (n + 1) != n) return;
   real_futex_wait(word, expected, timeout_ns);
+}
+
+int real_membarrier() asm("__real__ZN4weft2rt2os10membarrierEv");
+int wrap_membarrier() asm("__wrap__ZN4weft2rt2os10membarrierEv");
+int wrap_membarrier() {
+  if (const int err = fault(call::membarrier)) return err;
+  return real_membarrier();
 }
 
 }  // namespace weft::test::faulty

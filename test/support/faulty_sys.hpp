@@ -8,7 +8,7 @@
 
 namespace weft::test::faulty {
 
-enum class call { thread_start, reserve, install_guards, futex_wait };
+enum class call { thread_start, reserve, install_guards, futex_wait, membarrier };
 
 // The k-th call from now on (1 is the next one) and the `times - 1` after it fail with that errno value. k == 0: none.
 inline constexpr unsigned for_ever = ~0u;

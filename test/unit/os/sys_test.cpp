@@ -5,11 +5,15 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <thread>
 #include <vector>
 
 #include "unit/os/child.hpp"
@@ -280,6 +284,42 @@ TEST(sys, cpu_count_follows_affinity) {
               sched_setaffinity(0, sizeof one, &one);
               return os::allowed_cpus() == 1 ? os::cpu_count() : 2;
             }));
+}
+
+TEST(sys, a_threads_cpu_time_goes_on_while_it_computes_and_stands_still_while_it_sleeps) {
+  std::atomic<std::uint64_t> id = 0;
+  std::atomic<int> stage = 0;
+  std::thread other([&] {
+    id = os::thread_id();
+    while (stage.load() == 0) {
+    }
+    while (stage.load() == 1) ::usleep(200'000);
+  });
+  while (id.load() == 0) std::this_thread::yield();
+  const std::int64_t begin = os::thread_cpu_time(id);
+  while (os::thread_cpu_time(id) < begin + 2'000'000) std::this_thread::yield();
+  stage = 1;
+  while (!os::thread_sleeps(id)) std::this_thread::yield();
+  const std::int64_t asleep = os::thread_cpu_time(id);
+  ::usleep(20'000);
+  EXPECT_LT(os::thread_cpu_time(id) - asleep, 2'000'000);
+  stage = 2;
+  other.join();
+  EXPECT_FALSE(os::thread_sleeps(os::thread_id()));
+  EXPECT_EQ(-1, os::thread_cpu_time(0x3ffffff)) << "no such thread";
+  EXPECT_FALSE(os::thread_sleeps(0x3ffffff));
+}
+
+// Refused before Linux 6.12; whatever happens, nice and policy are as before.
+TEST(sys, a_threads_turn_changes_nothing_else) {
+  std::thread([] {
+    ASSERT_EQ(0, ::setpriority(PRIO_PROCESS, static_cast<id_t>(os::thread_id()), 3));
+    for (const std::uint64_t ns : {10'000'000u, 0u}) {
+      os::thread_turn(os::thread_id(), ns);
+      EXPECT_EQ(3, ::getpriority(PRIO_PROCESS, static_cast<id_t>(os::thread_id())));
+      EXPECT_EQ(SCHED_OTHER, ::sched_getscheduler(0));
+    }
+  }).join();
 }
 
 TEST(sys, the_stack_limit_is_rlimit_stack) {
