@@ -19,6 +19,8 @@
 //        fair share, and will wait for all others before it can use up the rest.
 // Why    not by wall time: 2000 tasks of 50 ms on 2 Ps ended with 1986 threads (DESIGN 2).
 // Chains goroutines that ready each other run in one slice; after chain_ns p.slice_over ends it, if somebody waits.
+// Order  takeback.holder  acquirep: the m as it was made, then p.held_by (release) / sysmon: held_by (acquire), then what
+//        it reads of the m without sched.lock
 // Never  take a P when there is no thread to run it.
 // Checked by test/stalls; test/model/revoke_model.cpp; test/unit/sched/takeback_test.cpp.
 #pragma once

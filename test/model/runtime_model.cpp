@@ -843,10 +843,11 @@ WORKLOAD(taken_back_for_a_timer_1p, "the timer of a P whose goroutine spins is s
   with_runtime(1, [] {
     sysmon_of_main sysmon(false);
     flag f{0};
+    w::semaphore never(0);
     w::wait_group wg;
     wg.add(1);
     w::go([&] {
-      w::sleep(std::chrono::microseconds(10));
+      expect(!never.try_acquire_for(std::chrono::microseconds(10)), "nobody releases it");
       set(f);
       wg.done();
     });

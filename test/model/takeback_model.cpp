@@ -205,8 +205,8 @@ MODEL(taken_up_to_the_limit, "with as many threads as there may be, back from ou
 }
 
 // It has come in, and its P has gone to somebody else, between the look and the question.
-MODEL(taken_while_it_calls, "sysmon looks and takes while the owner calls and ends: each P is held by one", .preemptions = 1,
-      .timeouts = 0) {
+MODEL(taken_while_it_calls, "sysmon looks and takes while the owner calls and ends: each P is held by one",
+      .preemptions = 1, .timeouts = 0) {
   town t(1);
   ending e(t, 2);
   rt::g* owner = t.goroutine([&](rt::g* self) {
