@@ -67,7 +67,7 @@ slice slice_of(std::uint32_t on_cpu, std::uint32_t procs, bool urgent) {
 
 takeback::finding takeback::examine(p* pp, std::int64_t now) {
   p_watch& w = pp->watched;
-  m* mp = pp->held_by.load(relaxed);
+  m* mp = pp->held_by.load(acquire);  // order: takeback.holder
   if (pp->status.get() != p_status::running || mp == nullptr) {
     w.holder = nullptr;
     return finding::well;

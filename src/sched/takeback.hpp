@@ -20,6 +20,8 @@
 // Chains goroutines that ready each other run in one slice, of 16 hops; after chain_ns p.slice_over ends it, if somebody waits.
 //        Where that met one with fewer hops, those with many may go on until it meets them (p.hogs), or one pair that has
 //        much to do in each hop would have all the time of another that has little (Go's PingPongHog).
+// Order  takeback.holder  acquirep: the m as it was made, then p.held_by (release) / sysmon: held_by (acquire), then what
+//        it reads of the m without sched.lock
 // Never  take a P when there is no thread to run it.
 // Checked by test/stalls; test/model/revoke_model.cpp; test/unit/sched/takeback_test.cpp.
 #pragma once

@@ -147,7 +147,7 @@ void no_thread_at_all(const sched_t* rt) {
 void acquirep(m* mp, p* pp) {
   if (pp->m != nullptr || mp->p != nullptr || pp->listed) fatal("sched: acquirep");
   pp->m = mp;
-  pp->held_by.store(mp, relaxed);
+  pp->held_by.store(mp, release);  // order: takeback.holder
   mp->p = pp;
   pp->q.adopt(mp);
   pp->status.set(p_status::idle, p_status::running);
