@@ -108,6 +108,9 @@ bool shadow_stack_active();  // CET shadow stacks: a switch of stacks would faul
 // membarrier(PRIVATE_EXPEDITED): returns errno.
 int membarrier_register();
 int membarrier();
+// The same, slowly: the calling thread goes over every CPU that the process may use, so that all that run there are switched off it for
+// a moment. False: not allowed. Some 0.1 ms for each CPU, more where they are busy.
+bool visit_cpus();
 
 // One alternate signal stack for the calling thread; returns its memory for signal_stack_remove. Null if refused,
 // and also when the thread has one already: somebody chose it (a sanitizer, the embedding program), it serves

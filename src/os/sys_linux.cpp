@@ -616,6 +616,21 @@ int membarrier_register() {
   return static_cast<int>(-system_call(SYS_membarrier, membarrier_register_private_expedited, 0, 0));
 }
 
+bool visit_cpus() {
+  cpu_set_t mine;
+  CPU_ZERO(&mine);
+  if (system_call(SYS_sched_getaffinity, 0, sizeof mine, as_argument(&mine)) < 0) return false;
+  bool some = false;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    // Refused: there is no such CPU, or none that threads of this process may be on.
+    some = system_call(SYS_sched_setaffinity, 0, sizeof one, as_argument(&one)) == 0 || some;
+  }
+  return system_call(SYS_sched_setaffinity, 0, sizeof mine, as_argument(&mine)) == 0 && some;
+}
+
 int membarrier() { return static_cast<int>(-system_call(SYS_membarrier, membarrier_private_expedited, 0, 0)); }
 
 // ---- signals

@@ -26,6 +26,15 @@ void do_without_membarrier(int err) {
     mutex_guard guard(rt->lock);
     for (m* mp = rt->allm; mp != nullptr; mp = mp->alllink) mp->revoke.fetch_or(revoke_slow, relaxed);
   }
+  // Who makes no call for long would not be asked for as long. Once over all CPUs: whoever is outside sees the flag from here on.
+  if (!os::visit_cpus()) return;
+  for (sched_t* rt = the_process.all_runtimes; rt != nullptr; rt = rt->all_next) {
+    mutex_guard guard(rt->lock);
+    for (m* mp = rt->allm; mp != nullptr; mp = mp->alllink) {
+      std::uint32_t none = 0;
+      mp->calls.compare_exchange_strong(none, 1, release, relaxed);  // order: enter.fence
+    }
+  }
 }
 
 void revoker_delays(const sched_t* rt) {

@@ -12,7 +12,7 @@
 // Order  enter.door, enter.leave: sched/revoke.hpp.
 //        enter.fence  owner: calls (release), then its fence at each call / revoker: calls (acquire), not 0: it fences
 // Why    a kernel without membarrier, or one that begins to refuse it: every M gets revoke_slow, and can be asked as soon as it
-//        has made one call since, because only then is it sure that it saw the flag. An M that is made later is born with it.
+//        is sure to see the flag: it has made one call since, or whoever set it has been on every CPU. An M that is made later is born with it.
 // Never  clear revoke_slow.
 // Checked by test/model/revoke_model.cpp; test/fault/membarrier_test.cpp.
 #pragma once

@@ -172,6 +172,10 @@ void abort_process() { check::fail("the process is aborted (at pc %#x)", PC); }
 void* exception_globals() { return __cxxabiv1::__cxa_get_globals(); }
 
 int membarrier_register() { return check::system_now().no_membarrier ? 38 : 0; }
+bool visit_cpus() {
+  check::membarrier_step(PC);
+  return true;
+}
 int membarrier() {
   if (check::system_now().membarrier_fails && check::choose(2) != 0) return 1;
   check::membarrier_step(PC);

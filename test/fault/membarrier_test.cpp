@@ -68,7 +68,9 @@ TEST_P(membarrier, that_is_refused_from_some_time_on_stops_nobody) {
       expect_a_whole_world();
     });
     const std::string said = testing::internal::GetCapturedStderr();
-    if (GetParam() == 1) EXPECT_TRUE(faulty::has_failed(faulty::call::membarrier));
+    if (GetParam() == 1) {
+      EXPECT_TRUE(faulty::has_failed(faulty::call::membarrier));
+    }
     const bool failed = faulty::has_failed(faulty::call::membarrier);
     EXPECT_EQ(failed
                   ? "weft: membarrier is refused (errno 1): each call of the runtime takes a full fence from here on\n"
