@@ -67,6 +67,7 @@ struct alignas(64) m {
 
   // ---- scheduling
   rt::p* nextp = nullptr;  // the P that whoever woke it has given it
+  bool inherits = false;   // with it: its locked goroutine goes on with the slice
   rt::p* oldp = nullptr;   // the P it had before it went out; it likes that one best
   std::uint32_t met = 0;   // how often its goroutines met another CPU at some object of late (stay_away)
   std::int64_t met_since = 0;
@@ -91,7 +92,6 @@ struct alignas(64) m {
   atomic<std::uint64_t> thread_seen{0};  // tid, once its thread has begun
   bool taken = false;  // its P was taken from it, and it has not come back; counted in ntaken, under sched.lock
   atomic<bool> declared{false};  // its goroutine has said that it blocks (weft::blocking)
-  bool long_turns = false;       // its thread was told to have them; under sched.lock
   bool on_cpu = false;           // of one that is suspected or taken: it ran when it was last looked at
   std::int64_t cpu_seen = -1;    // its thread's CPU time then
 

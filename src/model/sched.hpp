@@ -94,9 +94,10 @@ struct sched_t {
   atomic<std::uint32_t> ngfree{0};
 
   // ---- Ps that were taken from goroutines outside (sched/takeback.hpp)
-  std::uint32_t ntaken = 0;        // Ms that have lost theirs so and are not back; under lock
-  bool warned_no_room = false;     // under lock
-  atomic<std::uint32_t> nback{0};  // Ms whose goroutine is back from outside, queued, and waits for a P
+  std::uint32_t ntaken = 0;           // Ms that have lost theirs so and are not back; under lock
+  bool warned_no_room = false;        // under lock
+  atomic<std::uint32_t> nhanding{0};  // threads that hand such a P over just now, or have given theirs up at the door
+  atomic<std::uint32_t> nback{0};     // Ms whose goroutine is back from outside, queued, and waits for a P
 
   // ---- stop-the-world (sched/stop.hpp)
   mutex world_lock;                   // one stopper at a time; a thread that holds it has no P
@@ -119,9 +120,10 @@ struct sched_t {
   doorbell sysmon_bell;
   os::thread sysmon_thread;
   bool has_sysmon = false;
-  bool sysmon_waits = false;  // deep asleep: whoever takes the first P rings; under lock
-  bool sysmon_naps = false;   // whoever takes the last one rings; under lock
-  bool sysmon_stop = false;   // under lock
+  bool sysmon_waits = false;      // deep asleep: whoever takes the first P rings; under lock
+  bool sysmon_naps = false;       // whoever takes the last one rings; under lock
+  bool sysmon_stop = false;       // under lock
+  atomic<std::uint64_t> turn{0};  // of its thread before it made its own short; 0: it did not
   // ---- stall reports (sched/stall.cpp)
   doorbell stall_bell;
   os::thread stall_thread;

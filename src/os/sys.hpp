@@ -35,8 +35,9 @@ bool thread_try_join(thread t);  // false: it still runs
 std::uint64_t thread_id();       // the kernel's tid of the caller
 // CPU time that a thread of this process has used, in ns; -1: there is no such thread. About 0.3 us.
 std::int64_t thread_cpu_time(std::uint64_t id);
-// Whether it sleeps in the kernel: neither on a CPU nor waiting for one. False also when that cannot be read. Some 10 us.
-bool thread_sleeps(std::uint64_t id);
+// Whether it sleeps in the kernel: neither on a CPU nor waiting for one. Some 10 us.
+enum class sleep_state : std::uint8_t { awake, asleep, unreadable };
+sleep_state thread_sleeps(std::uint64_t id);
 
 // Where a thread of this process is, without its noticing: it gets no signal, is not stopped, and no call of its ends early.
 enum class whereabouts : std::uint8_t { unknown, runs, sleeps };
@@ -56,8 +57,9 @@ struct running_place {
 int sample_thread(std::uint64_t id, std::int64_t patience_ns, running_place* out);
 
 // How long the kernel lets a thread run before others who want its CPU as much; 0: as long as any. Who has less goes first, and
-// gets no more in all. Refused on kernels before 6.12, and for threads of other policies than the common one: then nothing changes.
-void thread_turn(std::uint64_t id, std::uint64_t ns);
+// gets no more in all. Refused on kernels before 6.12, and for threads of other policies than the common one: then nothing changes. Returns
+// what it was; 0 when it has not changed.
+std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns);
 // How late the kernel may wake the calling thread from a timed sleep, to save power; 0: as late as when it began. Returns
 // what it was, in ns.
 std::uint64_t timer_slack(std::uint64_t ns);

@@ -30,6 +30,7 @@
 #include <cstring>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #include "os/cgroup.hpp"
 #include "os/sanitizers.hpp"
@@ -411,7 +412,7 @@ std::int64_t thread_cpu_time(std::uint64_t id) {
   return in_ns(t);
 }
 
-void thread_turn(std::uint64_t id, std::uint64_t ns) {
+std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns) {
   // The first version of the kernel's struct sched_attr, which glibc 2.36 does not have.
   struct {
     std::uint32_t size, policy;
@@ -423,10 +424,10 @@ void thread_turn(std::uint64_t id, std::uint64_t ns) {
   static_assert(sizeof a == 48);
   a.size = sizeof a;
   const auto thread = static_cast<long>(id);
-  if (system_call(SYS_sched_getattr, thread, as_argument(&a), sizeof a, 0) != 0) return;
-  if (a.policy != SCHED_OTHER || a.runtime == ns) return;
-  a.runtime = ns;
-  system_call(SYS_sched_setattr, thread, as_argument(&a), 0);
+  if (system_call(SYS_sched_getattr, thread, as_argument(&a), sizeof a, 0) != 0) return 0;
+  if (a.policy != SCHED_OTHER || a.runtime == ns) return 0;
+  const std::uint64_t before = std::exchange(a.runtime, ns);
+  return system_call(SYS_sched_setattr, thread, as_argument(&a), 0) == 0 ? before : 0;
 }
 
 namespace {
@@ -450,12 +451,13 @@ long read_of_thread(std::uint64_t id, const char* file, char* text, std::size_t 
 
 }  // namespace
 
-bool thread_sleeps(std::uint64_t id) {
+sleep_state thread_sleeps(std::uint64_t id) {
   char text[160];
-  if (read_of_thread(id, "/stat", text, sizeof text) <= 0) return false;
+  if (read_of_thread(id, "/stat", text, sizeof text) <= 0) return sleep_state::unreadable;
   // id (name) state …: the name may hold anything.
   const char* end = std::strrchr(text, ')');
-  return end != nullptr && end[1] == ' ' && end[2] != '\0' && std::strchr("SDTtI", end[2]) != nullptr;
+  if (end == nullptr || end[1] != ' ' || end[2] == '\0') return sleep_state::unreadable;
+  return std::strchr("SDTtI", end[2]) != nullptr ? sleep_state::asleep : sleep_state::awake;
 }
 
 whereabouts find_thread(std::uint64_t id, sleeping_place* out, int* err) {

@@ -75,6 +75,13 @@ void list_runtime(sched_t* rt) {
   mutex_guard guard(the_process.runtimes_lock);
   rt->all_next = the_process.all_runtimes;
   the_process.all_runtimes = rt;
+  // Membarrier may have been refused since its Ms were made, whose threads have not begun, but for the caller's.
+  if (the_process.membarrier.load(relaxed) != 2) return;
+  mutex_guard all_ms(rt->lock);
+  for (m* mp = rt->allm; mp != nullptr; mp = mp->alllink) {
+    mp->revoke.fetch_or(revoke_slow, relaxed);
+    mp->calls.store(mp->calls.load(relaxed) | 1, release);  // order: enter.fence
+  }
 }
 
 void unlist_runtime(sched_t* rt) {

@@ -1,11 +1,8 @@
 // The slow side of the door: giving the P away for a blocking call, and getting one back.
 #include "sched/enter.hpp"
 
-#include <utility>
-
 #include "base/check.hpp"
 #include "base/noise.hpp"
-#include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/extras.hpp"
 #include "sched/revoke.hpp"
@@ -26,7 +23,6 @@ enum class rank : std::uint8_t { returns, last };
 // It may be listed as runnable while this thread is still on its stack, because nobody can run it: a dequeuer
 // sees `tied` and wakes this M instead.
 void rejoin(g* gp, m* mp, rank as = rank::returns) {
-  bool long_turns = false;
   sched_t* rt = mp->rt;
   p* pp = nullptr;
   noise(noise_at::rejoining);
@@ -38,7 +34,6 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     if (mp->taken) {
       mp->taken = false;
       --rt->ntaken;
-      long_turns = std::exchange(mp->long_turns, false);
     }
     if (mp->nextp != nullptr) {  // a stopper, who has given itself one
       pp = mp->nextp;
@@ -63,7 +58,6 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
       }
     }
   }
-  if (long_turns) os::thread_turn(mp->tid, 0);
   if (pp == nullptr) {
     mp->blocked = true;
     noise(noise_at::rejoined);
@@ -82,8 +76,14 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
   begin_run(mp, gp, false);
 }
 
-// The slice is over, and others wait: the P goes to them.
+// The slice is over, and others wait: the P goes to them. Where no thread is to be had for them it would only come back.
 void end_slice_at_door(g* gp, m* mp) {
+  sched_t* rt = mp->rt;
+  {
+    mutex_guard guard(rt->lock);
+    if (!may_hand_over(rt)) return;
+  }
+  rt->nhanding.fetch_add(1, relaxed);
   p* pp = releasep(mp);
   mp->oldp = nullptr;
   gp->status.set(status::running, status::detached);
@@ -91,6 +91,7 @@ void end_slice_at_door(g* gp, m* mp) {
   noise(noise_at::handing_off);
   handoffp(pp, false);
   rejoin(gp, mp, rank::last);
+  rt->nhanding.fetch_sub(1, relaxed);
 }
 
 // Its locals' destructors belong to its run, so they come before the point that says it has ended.

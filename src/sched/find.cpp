@@ -184,6 +184,10 @@ g* find_runnable(m* mp, bool& inherit) {
     if (mp->p->timers->min_when() != no_timer || mp->attention != &rt->attention) [[unlikely]]
       look_at_timers(mp);
 
+    // Every 61st tick the global queue comes first, or two goroutines that ready each other would keep it waiting.
+    if (mp->p->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) {
+      if (g* gp = globrunqget_one(rt)) return gp;
+    }
     // Who is back from outside keeps a thread until it has had its turn (model/gqueue.hpp).
     if ((rt->attention.load(relaxed) & attention_back) != 0) [[unlikely]] {
       if (++mp->p->theirs <= sizes::turns_of_returners) {
@@ -192,10 +196,6 @@ g* find_runnable(m* mp, bool& inherit) {
       mp->p->theirs = 0;
     }
 
-    // Every 61st tick the global queue comes first, or two goroutines that ready each other would keep it waiting.
-    if (mp->p->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) {
-      if (g* gp = globrunqget_one(rt)) return gp;
-    }
     if (g* gp = runqget(mp->p, inherit)) return gp;
     if (rt->runq_size.load(relaxed) != 0) {
       if (g* gp = globrunqget_locked(mp)) return gp;

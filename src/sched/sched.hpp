@@ -36,6 +36,8 @@ bool steal_step_is_good(std::uint32_t step, std::uint32_t n);
 // ---- wake.cpp
 void wakep(sched_t* rt);  // after work was submitted
 void resetspinning(m* mp);
+bool may_hand_over(sched_t* rt);                 // under sched.lock
+void warn_no_room(sched_t* rt);                  // under sched.lock; once
 bool no_room_for_m(sched_t* rt);                 // under sched.lock: threads that have lost their P use them all up
 void startm(sched_t* rt, p* pp, bool spinning);  // gives an idle-state P to an M
 void handoffp(p* pp, bool last_looks = true);    // the holder cannot run goroutines any more
@@ -45,7 +47,7 @@ m* midleget(sched_t* rt);               // under sched.lock: an idle M, off the 
 void midle_remove(sched_t* rt, m* mp);  // under sched.lock: this one, which is on it
 void startlockedm(m* mp, g* gp);        // gives the P to the M that gp is bound to
 bool start_bound(sched_t* rt, g* gp);   // gp goes on with an idle P, if there is one
-void stoplockedm(m* mp);                // sleeps until mp's locked goroutine can go on, with a P
+bool stoplockedm(m* mp);  // sleeps until mp's locked goroutine can go on, with a P; whether in the slice there is
 void start_waiting_ms(sched_t* rt);     // those that startm has left to sysmon
 bool nobody_to_run(const sched_t* rt);  // under sched.lock: no M runs, is idle, blocks, or is being made
 [[noreturn]] void no_thread_at_all(const sched_t* rt);

@@ -41,8 +41,8 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
   m* mp = static_cast<m*>(arg);
   for (;;) {
     if (mp->lockedg != nullptr) [[unlikely]] {
-      stoplockedm(mp);
-      execute(mp, mp->lockedg, false);
+      const bool inherit = stoplockedm(mp);
+      execute(mp, mp->lockedg, inherit);
       continue;
     }
     if (mp->exiting) [[unlikely]]

@@ -34,8 +34,9 @@ namespace {
 constexpr std::int64_t ms = 1'000'000;
 constexpr std::int64_t never = INT64_MAX;
 constexpr std::int64_t round_ns = 10 * ms;
-constexpr std::uint32_t rounds_awake = 5;       // after the last P went idle
-constexpr std::uint32_t most_rings = 16;        // in vain, from sleeps of 10 ms; then one such sleep in two is rung
+constexpr std::uint32_t rounds_awake = 5;  // after the last P went idle
+constexpr std::uint32_t most_rings = 16;   // in vain, from sleeps of 10 ms; then one such sleep in two is rung
+constexpr std::int64_t soon_ns = 1 * ms;
 constexpr std::uint64_t turn_ns = 100'000;      // it does little, and is waited for
 constexpr std::int64_t join_again_ns = 1 * ms;  // a thread that has said goodbye is about to be gone
 constexpr std::int64_t procs_period_ns = 1000 * ms;
@@ -50,7 +51,7 @@ class watch {
 
   void run() {
     os::timer_slack(1);
-    os::thread_turn(os::thread_id(), turn_ns);
+    rt_->turn.store(os::thread_turn(os::thread_id(), turn_ns), relaxed);
     for (;;) {
       const std::uint32_t seen = rt_->sysmon_bell.read();
       start_waiting_ms(rt_);
@@ -193,6 +194,7 @@ class watch {
     }
     mutex_guard guard(rt_->lock);
     napped_ = rt_->sysmon_naps = rt_->npidle.load(relaxed) != 0;
+    if (!napped_) until(now_ + soon_ns);  // the last one has just been taken
   }
 
   // Somebody outside may end without having woken anybody, and nobody tells us: looked at again, ever more seldom, after
@@ -206,7 +208,7 @@ class watch {
         // An M may be on its way to sleep: that takes no second. Most are out; they ring when they take a P.
         case outlook::runs:
           deadlock_due_ = now_ + deadlock_pause_;
-          deadlock_pause_ = deadlock_pause_ < 500 * ms ? deadlock_pause_ * 7 : seldom_ns;
+          deadlock_pause_ = deadlock_pause_ < 400 * ms ? deadlock_pause_ * 7 : seldom_ns;
           break;
         case outlook::outside:
           deadlock_due_ = now_ + deadlock_pause_;

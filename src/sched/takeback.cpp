@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/print.hpp"
 #include "model/process.hpp"
 #include "os/sys.hpp"
 #include "sched/dispatch.hpp"
@@ -16,7 +17,6 @@ constexpr std::int64_t ms = 1'000'000;
 
 constexpr std::int64_t base_slice_ns = 10 * ms;  // Go's forcePreemptNS
 constexpr std::int64_t most_by_clock_ns = 64 * ms;
-constexpr std::uint64_t turn_of_spinners_ns = 10 * ms;
 constexpr double crowd = 8;  // threads for each P
 constexpr std::int64_t sleeps_alone_ns = 1 * ms;
 constexpr std::int64_t chain_ns = 1 * ms;
@@ -54,6 +54,21 @@ void make_way(sched_t* rt, p* pp) {
     }
   }
   runq_changed(rt);
+}
+
+// `seems`: by its CPU time, where the file cannot be read (no /proc, no descriptor to be had).
+bool sleeps(std::uint64_t thread, bool seems) {
+  const os::sleep_state s = os::thread_sleeps(thread);
+  if (s != os::sleep_state::unreadable) return s == os::sleep_state::asleep;
+  static constinit atomic<bool> told{false};
+  if (!told.exchange(true, relaxed)) {
+    line{}
+        .text(
+            "weft: /proc/self/task cannot be read: goroutines that block are known by the CPU time that they do not "
+            "use, after 10 ms\n")
+        .flush_sig();
+  }
+  return seems;
 }
 
 }  // namespace
@@ -97,7 +112,7 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   // A first look tells nothing of whether it sleeps, but what the file says; that is asked when others have just been found
   // asleep, or twice in a row.
   const bool still = before < 0 ? hurry_ : cpu - before < (now - looked_) / 4;
-  if (still && !inside && os::thread_sleeps(thread)) {
+  if (still && !inside && sleeps(thread, cpu == before && now - w.since >= base_slice_ns)) {
     return waits || now - w.since >= sleeps_alone_ns ? finding::sleeps : finding::well;
   }
   if (!waits) return finding::well;
@@ -112,6 +127,7 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
 void takeback::take(std::uint32_t n) {
   retake round(rt_);
   bool inside = false;
+  bool rearranged = false;
   revoker_delays(rt_);
   {
     mutex_guard guard(rt_->lock);
@@ -124,7 +140,7 @@ void takeback::take(std::uint32_t n) {
       if (mp == nullptr || pp->status.get() != p_status::running) continue;
       const bool needs = !pp->q.empty() || !rt_->runq.empty();
       if (needs && free == 0) {
-        if (!refused) no_room_for_m(rt_);
+        if (!refused) warn_no_room(rt_);
         continue;
       }
       inside = inside || mp->in_runtime.load(relaxed) != 0;
@@ -146,10 +162,7 @@ void takeback::take(std::uint32_t n) {
       from->cpu_seen = -1;
       if (from->on_cpu) {
         make_way(rt_, pp);
-        // What it does is not waited for; who waits on a CPU for the P's next goroutine is. (Under the lock: it may be back. Not
-        // the thread that has called run, which has what it was given.)
-        from->long_turns = !from->callers;
-        if (from->long_turns) os::thread_turn(from->thread_seen.load(relaxed), turn_of_spinners_ns);
+        rearranged = true;
       }
       // It is over with the goroutine that had it. Who is next keeps its place: a timer may be about to put somebody there.
       pp->slice_over.store(false, relaxed);
@@ -159,7 +172,11 @@ void takeback::take(std::uint32_t n) {
     }
   }
   revoker_delays(rt_);
+  rt_->nhanding.fetch_add(1, relaxed);
   for (std::uint32_t i = 0; i < k; ++i) handoffp(won[i]);
+  rt_->nhanding.fetch_sub(1, relaxed);
+  // Who looked at all queues just then may have seen that ring empty, and have gone to sleep.
+  if (rearranged) wakep(rt_);
   if (k != 0) {
     start_waiting_ms(rt_);
     hurry_ = true;
@@ -198,7 +215,7 @@ void takeback::count_on_cpu(std::int64_t now) {
     if (cpu != before) {
       mp->on_cpu = true;
     } else if (mp->on_cpu && files-- > 0) {
-      mp->on_cpu = !os::thread_sleeps(thread);
+      mp->on_cpu = !sleeps(thread, true);
     }
   }
 }

@@ -1,6 +1,7 @@
 // wake: Ms and Ps come together and part. One place decides that a thread is worth waking (wakep), one starts
 // it (startm), one lets it sleep (stopm). The reasoning about who may sleep stands in sched/spinning.hpp.
 #include <algorithm>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/noise.hpp"
@@ -230,20 +231,32 @@ void resetspinning(m* mp) {
 // them up. Then the goroutines wait until one of those threads is back, as they would if no P had been taken. One that is back and waits
 // for a P can have this one at once (no_thread_for).
 bool no_room_for_m(sched_t* rt) {
-  const std::uint32_t used = rt->ntaken + rt->nback.load(relaxed);
+  const std::uint32_t used = rt->ntaken + rt->nback.load(relaxed) + rt->nhanding.load(relaxed);
   if (rt->nm < rt->max_threads || used == 0) return false;
   rt->no_thread_until = os::now() + no_room_pause_ns;
   rt->no_thread_err = 0;
-  if (rt->warned_no_room) return true;
+  warn_no_room(rt);
+  return true;
+}
+
+void warn_no_room(sched_t* rt) {
+  if (rt->warned_no_room) return;
   rt->warned_no_room = true;
   line{}
       .text("weft: all ")
       .number(rt->max_threads)
-      .text(" threads (max_threads) are in use, ")
-      .number(used)
-      .text(" by goroutines that block or spin: they keep their Ps until one is free\n")
+      .text(" threads (max_threads) are in use: goroutines that block or spin keep their Ps until one is free\n")
       .flush_sig();
-  return true;
+}
+
+// Under sched.lock. An M is idle, or can be made.
+bool may_hand_over(sched_t* rt) {
+  if (rt->midle != nullptr) return true;
+  if (rt->nm >= rt->max_threads) {
+    warn_no_room(rt);
+    return false;
+  }
+  return !no_thread_now(rt);
 }
 
 void startm(sched_t* rt, p* pp, bool spinning) {
@@ -461,8 +474,8 @@ bool stopm(m* mp) {
   }
 }
 
-// The P goes to the M that gp is bound to.
-static void hand_over(m* mp, g* gp) {
+// The P goes to the M that gp is bound to. `inherits`: gp was runnext, and goes on with the slice.
+static void hand_over(m* mp, g* gp, bool inherits) {
   sched_t* rt = mp->rt;
   m* other = gp->tied;
   if (other == mp) fatal("sched: a goroutine is tied to the M that dequeued it");
@@ -470,6 +483,7 @@ static void hand_over(m* mp, g* gp) {
     mutex_guard guard(rt->lock);
     no_longer_idle(rt, other);
   }
+  other->inherits = inherits;
   give(other, releasep(mp), false);
 }
 
@@ -489,13 +503,13 @@ bool start_bound(sched_t* rt, g* gp) {
 }
 
 void startlockedm(m* mp, g* gp) {
-  hand_over(mp, gp);
+  hand_over(mp, gp, false);
   stopm(mp);
 }
 
 // mp's goroutine is locked to it and cannot go on. The P goes to whoever runs what comes next: at once to that one's own
 // thread, if it is locked too, which saves the M in between that Go wakes.
-void stoplockedm(m* mp) {
+bool stoplockedm(m* mp) {
   sched_t* rt = mp->rt;
   if (mp->spinning) fatal("sched: a locked M spins", mp->id);
   if (p* pp = mp->p) {
@@ -505,14 +519,17 @@ void stoplockedm(m* mp) {
     if (next == nullptr) next = runqget(pp, inherit);
     // A stopper would wait for an M that runs nobody but its own: it does not come by find_runnable.
     const bool stops = (rt->attention.load(relaxed) & attention_stop) != 0;
-    if (next == mp->lockedg && !stops) return;
+    // Nor do others: those who are back from outside, and the global queue at its tick.
+    const bool others =
+        (rt->attention.load(relaxed) & attention_back) != 0 || (pp->tick_mod == 0 && rt->runq_size.load(relaxed) != 0);
+    if (next == mp->lockedg && !stops && !others) return inherit;
     {
       mutex_guard guard(rt->lock);
       mp->idle_locked = true;
       ++rt->nmidlelocked;
     }
-    if (next != nullptr && (next->flags & g_bound) != 0 && !stops) {
-      hand_over(mp, next);
+    if (next != nullptr && (next->flags & g_bound) != 0 && !stops && !others) {
+      hand_over(mp, next, inherit);
     } else {
       if (next != nullptr) runqput(pp, next, true);
       handoffp(releasep(mp), false);
@@ -531,6 +548,7 @@ void stoplockedm(m* mp) {
   p* pp = mp->nextp;
   mp->nextp = nullptr;
   acquirep(mp, pp);
+  return std::exchange(mp->inherits, false);
 }
 
 }  // namespace weft::rt

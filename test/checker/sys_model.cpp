@@ -123,8 +123,10 @@ std::uint64_t timer_slack(std::uint64_t) { return 0; }
 std::uint64_t thread_id() { return check::current_thread() + 1; }
 // Of whichever thread.
 std::int64_t thread_cpu_time(std::uint64_t) { return check::system_now().cpu += check::system_now().cpu_step; }
-void thread_turn(std::uint64_t, std::uint64_t) {}
-bool thread_sleeps(std::uint64_t) { return check::system_now().threads_sleep; }
+std::uint64_t thread_turn(std::uint64_t, std::uint64_t) { return 0; }
+sleep_state thread_sleeps(std::uint64_t) {
+  return check::system_now().threads_sleep ? sleep_state::asleep : sleep_state::awake;
+}
 whereabouts find_thread(std::uint64_t, sleeping_place*, int*) { return whereabouts::runs; }
 int sample_thread(std::uint64_t, std::int64_t, running_place*) { return ENOSYS; }
 stack_bounds thread_stack() { return {}; }

@@ -543,4 +543,37 @@ TEST(lock_os_thread, the_first_lock_may_come_while_threads_are_being_started) {
   EXPECT_EQ(test::leaked_since(before), "");
 }
 
+// The two hand their only P to each other, from thread to thread; what they ready each other into is runnext.
+TEST(lock_os_thread, two_that_ready_each_other_keep_nobody_waiting) {
+  test::for_each_case(
+      [](const run_case&) {
+        std::atomic<bool> over{false};
+        const chan<> to, fro;
+        wait_group wg;
+        wg.go([&] {
+          const os_thread_lock lock;
+          while (to.recv()) fro.send();
+          fro.close();
+        });
+        wg.go([&] {
+          const os_thread_lock lock;
+          while (!over.load()) {
+            to.send();
+            fro.recv();
+          }
+          to.close();
+        });
+        for (int i = 0; i < 50; ++i) yield();
+        for (int i = 0; i < 5; ++i) sleep(std::chrono::milliseconds(1));
+        for (int i = 0; i < 5; ++i) blocking([] { ::usleep(500); });
+        for (int i = 0; i < 5; ++i) {
+          ::usleep(3000);
+          yield();
+        }
+        over = true;
+        wg.wait();
+      },
+      {{1, 2}, 1});
+}
+
 }  // namespace

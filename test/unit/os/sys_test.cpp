@@ -299,15 +299,15 @@ TEST(sys, a_threads_cpu_time_goes_on_while_it_computes_and_stands_still_while_it
   const std::int64_t begin = os::thread_cpu_time(id);
   while (os::thread_cpu_time(id) < begin + 2'000'000) std::this_thread::yield();
   stage = 1;
-  while (!os::thread_sleeps(id)) std::this_thread::yield();
+  while (os::thread_sleeps(id) != os::sleep_state::asleep) std::this_thread::yield();
   const std::int64_t asleep = os::thread_cpu_time(id);
   ::usleep(20'000);
   EXPECT_LT(os::thread_cpu_time(id) - asleep, 2'000'000);
   stage = 2;
   other.join();
-  EXPECT_FALSE(os::thread_sleeps(os::thread_id()));
+  EXPECT_EQ(os::sleep_state::awake, os::thread_sleeps(os::thread_id()));
   EXPECT_EQ(-1, os::thread_cpu_time(0x3ffffff)) << "no such thread";
-  EXPECT_FALSE(os::thread_sleeps(0x3ffffff));
+  EXPECT_EQ(os::sleep_state::unreadable, os::thread_sleeps(0x3ffffff));
 }
 
 // Refused before Linux 6.12; whatever happens, nice and policy are as before.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -133,6 +135,21 @@ TEST(takeback, a_sleeper_is_not_kept_behind_a_ring_of_loops) {
     EXPECT_LT(begun.load(), loops);
     stop = true;
     wg.wait();
+  });
+}
+
+// No descriptor is to be had, so the file that says who sleeps cannot be read.
+TEST(takeback, of_one_that_sleeps_where_proc_cannot_be_read) {
+  with_procs(1, [] {
+    std::atomic<bool> ran = false;
+    rlimit before{};
+    ASSERT_EQ(0, ::getrlimit(RLIMIT_NOFILE, &before));
+    const rlimit none{0, before.rlim_max};
+    ASSERT_EQ(0, ::setrlimit(RLIMIT_NOFILE, &none));
+    weft::go([&] { ran = true; });
+    while (!ran.load()) ::usleep(30'000);
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_EQ(nullptr, weft::rt::getg()->m->p);
   });
 }
 
