@@ -532,6 +532,10 @@ bool stoplockedm(m* mp) {
       hand_over(mp, next, inherit);
     } else {
       if (next != nullptr) runqput(pp, next, true);
+      if (!inherit) {  // it was the ring's turn, and must be when the P is taken up
+        pp->hops = 0;
+        pp->slice_over.store(false, relaxed);
+      }
       handoffp(releasep(mp), false);
     }
   }
