@@ -519,9 +519,10 @@ bool stoplockedm(m* mp) {
     if (next == nullptr) next = runqget(pp, inherit);
     // A stopper would wait for an M that runs nobody but its own: it does not come by find_runnable.
     const bool stops = (rt->attention.load(relaxed) & attention_stop) != 0;
-    // Nor do others: those who are back from outside, and the global queue at its tick.
-    const bool others =
-        (rt->attention.load(relaxed) & attention_back) != 0 || (pp->tick_mod == 0 && rt->runq_size.load(relaxed) != 0);
+    // So would others: those who are back from outside, the global queue at its tick, timers when a slice begins.
+    const bool others = (rt->attention.load(relaxed) & attention_back) != 0 ||
+                        (pp->tick_mod == 0 && rt->runq_size.load(relaxed) != 0) ||
+                        (!inherit && pp->timers->min_when() != no_timer && pp->timers->min_when() <= os::now());
     if (next == mp->lockedg && !stops && !others) return inherit;
     {
       mutex_guard guard(rt->lock);
