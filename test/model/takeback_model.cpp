@@ -211,7 +211,6 @@ MODEL(taken_while_it_calls, "sysmon looks and takes while the owner calls and en
   ending e(t, 2);
   rt::g* owner = t.goroutine([&](rt::g* self) {
     t.call(self);
-    t.call(self);
     return e.out();
   });
   rt::g* other = t.goroutine([&](rt::g* self) {
@@ -222,7 +221,7 @@ MODEL(taken_while_it_calls, "sysmon looks and takes while the owner calls and en
   rt::m* b = t.idle_m();
   t.queue(0, other);
   all_sleep();
-  auto sysmon = start([&] { look(t, 3); });
+  auto sysmon = start([&] { look(t); });
   auto thread = start([&] { t.live(b); });
   t.live(a);
   sysmon.join();

@@ -1,5 +1,5 @@
 /* revoke: a P is taken from a thread that is outside the runtime, and the thread gets one back (src/sched/enter.hpp,
- * enter.cpp; the revokers are the model before its code).
+ * enter.cpp; the revokers: retake.hpp, revoke.hpp).
  *
  * Who     A: an M with one goroutine of its own, which makes CALLS runtime calls, some of them `blocking`.
  *         B1, B2: Ms that run others' goroutines, always inside the runtime. B1 has a P at the start, B2 sleeps.
@@ -14,7 +14,7 @@
  *         R3 and the taking of the P (m.p = none, m.oldp, status detached) are one critical section of sched.lock, and
  *         the slow path looks at m.p only under that lock (CHECK_EARLY, TAKE_LATE).
  *         The word of `blocking` is an exchange (a CAS loop): a generation must not go back (BLOCKING_STORE).
- * Left out batches of suspects, slice_over, retries, the note (a word that the sleeper waits for).
+ * Left out batches of suspects, slice_over, the mode without membarrier (test/model/revoke_model.cpp has both), retries, the note (a word that the sleeper waits for).
  * The names of the mutations, and which are found where, stand in run.py. */
 
 #ifndef CALLS
