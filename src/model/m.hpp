@@ -92,6 +92,7 @@ struct alignas(64) m {
   atomic<std::uint64_t> thread_seen{0};  // tid, once its thread has begun
   bool taken = false;  // its P was taken from it, and it has not come back; counted in ntaken, under sched.lock
   atomic<bool> declared{false};  // its goroutine has said that it blocks (weft::blocking)
+  std::uint64_t turn = 0;        // its thread's, when it was given long ones for that; 0: it was not; under sched.lock
   bool on_cpu = false;           // of one that is suspected or taken: it ran when it was last looked at
   std::int64_t cpu_seen = -1;    // its thread's CPU time then
 

@@ -120,10 +120,9 @@ struct sched_t {
   doorbell sysmon_bell;
   os::thread sysmon_thread;
   bool has_sysmon = false;
-  bool sysmon_waits = false;      // deep asleep: whoever takes the first P rings; under lock
-  bool sysmon_naps = false;       // whoever takes the last one rings; under lock
-  bool sysmon_stop = false;       // under lock
-  atomic<std::uint64_t> turn{0};  // of its thread before it made its own short; 0: it did not
+  bool sysmon_waits = false;  // deep asleep: whoever takes the first P rings; under lock
+  bool sysmon_naps = false;   // whoever takes the last one rings; under lock
+  bool sysmon_stop = false;   // under lock
   // ---- stall reports (sched/stall.cpp)
   doorbell stall_bell;
   os::thread stall_thread;

@@ -58,7 +58,7 @@ int sample_thread(std::uint64_t id, std::int64_t patience_ns, running_place* out
 
 // How long the kernel lets a thread run before others who want its CPU as much; 0: as long as any. Who has less goes first, and
 // gets no more in all. Refused on kernels before 6.12, and for threads of other policies than the common one: then nothing changes. Returns
-// what it was; 0 when it has not changed.
+// what it was; 0 when it has not changed. What it starts, threads and processes, has the usual turn.
 std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns);
 // How late the kernel may wake the calling thread from a timed sleep, to save power; 0: as late as when it began. Returns
 // what it was, in ns.

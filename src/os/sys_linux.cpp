@@ -45,6 +45,7 @@ constexpr long nr_process_madvise = 440;
 constexpr long membarrier_private_expedited = 1 << 3;
 constexpr long membarrier_register_private_expedited = 1 << 4;
 constexpr unsigned long at_minsigstksz = 51;
+constexpr std::uint64_t reset_on_fork = 1;
 
 #if defined(WEFT_ASAN) || defined(WEFT_TSAN)
 constexpr std::size_t thread_stack_bytes = std::size_t{1} << 20;
@@ -425,7 +426,9 @@ std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns) {
   a.size = sizeof a;
   const auto thread = static_cast<long>(id);
   if (system_call(SYS_sched_getattr, thread, as_argument(&a), sizeof a, 0) != 0) return 0;
-  if (a.policy != SCHED_OTHER || a.runtime == ns) return 0;
+  // Below 0 the flag would change more than that; and who has it keeps it.
+  if (a.policy != SCHED_OTHER || a.runtime == ns || a.nice < 0) return 0;
+  a.flags |= reset_on_fork;
   const std::uint64_t before = std::exchange(a.runtime, ns);
   return system_call(SYS_sched_setattr, thread, as_argument(&a), 0) == 0 ? before : 0;
 }

@@ -1,8 +1,11 @@
 // The slow side of the door: giving the P away for a blocking call, and getting one back.
 #include "sched/enter.hpp"
 
+#include <utility>
+
 #include "base/check.hpp"
 #include "base/noise.hpp"
+#include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/extras.hpp"
 #include "sched/revoke.hpp"
@@ -23,6 +26,7 @@ enum class rank : std::uint8_t { returns, last };
 // It may be listed as runnable while this thread is still on its stack, because nobody can run it: a dequeuer
 // sees `tied` and wakes this M instead.
 void rejoin(g* gp, m* mp, rank as = rank::returns) {
+  std::uint64_t turn = 0;
   sched_t* rt = mp->rt;
   p* pp = nullptr;
   noise(noise_at::rejoining);
@@ -34,6 +38,7 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     if (mp->taken) {
       mp->taken = false;
       --rt->ntaken;
+      turn = std::exchange(mp->turn, 0);
     }
     if (mp->nextp != nullptr) {  // a stopper, who has given itself one
       pp = mp->nextp;
@@ -58,6 +63,7 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
       }
     }
   }
+  if (turn != 0) os::thread_turn(mp->tid, turn);
   if (pp == nullptr) {
     mp->blocked = true;
     noise(noise_at::rejoined);

@@ -51,7 +51,7 @@ class watch {
 
   void run() {
     os::timer_slack(1);
-    rt_->turn.store(os::thread_turn(os::thread_id(), turn_ns), relaxed);
+    os::thread_turn(os::thread_id(), turn_ns);  // not of those whom it starts
     for (;;) {
       const std::uint32_t seen = rt_->sysmon_bell.read();
       start_waiting_ms(rt_);

@@ -17,6 +17,7 @@ constexpr std::int64_t ms = 1'000'000;
 
 constexpr std::int64_t base_slice_ns = 10 * ms;  // Go's forcePreemptNS
 constexpr std::int64_t most_by_clock_ns = 64 * ms;
+constexpr std::uint64_t turn_of_spinners_ns = 10 * ms;
 constexpr double crowd = 8;  // threads for each P
 constexpr std::int64_t sleeps_alone_ns = 1 * ms;
 constexpr std::int64_t chain_ns = 1 * ms;
@@ -163,6 +164,9 @@ void takeback::take(std::uint32_t n) {
       if (from->on_cpu) {
         make_way(rt_, pp);
         rearranged = true;
+        // What it does is not waited for; who waits on a CPU for the P's next goroutine is. (Under the lock: it may be back. Not
+        // the thread that has called run, which has what it was given.)
+        if (!from->callers) from->turn = os::thread_turn(from->thread_seen.load(relaxed), turn_of_spinners_ns);
       }
       // It is over with the goroutine that had it. Who is next keeps its place: a timer may be about to put somebody there.
       pp->slice_over.store(false, relaxed);

@@ -81,8 +81,6 @@ void minit(m* mp) {
   mp->eh = static_cast<eh_globals*>(os::exception_globals());
   mp->thread_eh = *mp->eh;
   mp->signal_stack = os::signal_stack_install();
-  // Sysmon's own, which may have started it, are short.
-  if (const std::uint64_t turn = mp->rt->turn.load(relaxed); turn != 0 && !mp->callers) os::thread_turn(mp->tid, turn);
   // The kernel's 50 us would be most of what a sleep of 100 is late. The thread that has called run gets its own back.
   mp->slack = os::timer_slack(1);
   // Refused (the program has used up its keys): such an end would be silent, as it is everywhere else.
