@@ -65,7 +65,7 @@ TEST_P(every_p, is_stuck_and_the_others_go_on) {
     GTEST_SKIP() << "ThreadSanitizer has room for some thousands of goroutines, and go makes as many as it can";
   }
   const place& where = *std::find_if(places.begin(), places.end(), [&](const place& p) { return s.where == p.name; });
-  const int idle_ms = std::max(where.most_ms, s.n > 100 ? 3000 : 0) * (slow ? 5 : 1);
+  const int idle_ms = std::max(where.most_ms, s.n > 100 ? 10'000 : 0) * (slow ? 5 : 1);
   const int most_ms = static_cast<int>(idle_ms * others_share());
   std::vector<std::string> arguments{s.kind, std::to_string(s.procs), std::to_string(s.n), std::to_string(most_ms)};
   arguments.insert(arguments.end(), where.arguments.begin(), where.arguments.end());
