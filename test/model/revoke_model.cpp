@@ -23,8 +23,9 @@ using rt::status;
 
 enum class membarrier : std::uint8_t {
   works,
-  none,   // from the start: each M fences, and counts its calls
-  fails,  // begins to: at any call of the kernel
+  none,           // from the start: each M fences, and counts its calls
+  fails,          // begins to: at any call of the kernel
+  fails_counted,  // the same, with Ms that fence from their start on (WEFT_DEBUG=stall)
 };
 
 // One M with a goroutine on each of the first Ps; further ones are outside, and have lost theirs.
@@ -32,7 +33,8 @@ class town {
  public:
   town(std::uint32_t owners, std::uint32_t procs, membarrier has = membarrier::works) : f_(procs) {
     rt::the_process.membarrier.store(has == membarrier::none ? 2 : 1, rt::relaxed);
-    system_now().membarrier_fails = has == membarrier::fails;
+    system_now().membarrier_fails = has == membarrier::fails || has == membarrier::fails_counted;
+    f_.sched()->knobs.stall = has == membarrier::fails_counted ? 1 : 0;
     rt::list_runtime(f_.sched());
     for (std::uint32_t i = 0; i < owners; ++i) {
       rt::m* mp = f_.new_m();
@@ -260,7 +262,8 @@ MODEL(revoke_generation_goes_on, "an owner that gives its P away counts on from 
   b.join();
 }
 
-MODEL(revoke_by_two_in_turn, "two revokers under a lock of their own, as sysmon and who stops the world") {
+MODEL(revoke_by_two_in_turn, "two revokers under a lock of their own, as sysmon and who stops the world",
+      .preemptions = 2) {
   town t(1, 1);
   rt::mutex revoke_lock;
   auto revoker = [&] {
@@ -288,7 +291,7 @@ MODEL(revoke_given_up, "R2 fails: the suspicion is withdrawn, and the next one i
   t.expect_whole(1);
 }
 
-MODEL(revoke_batch, "one membarrier for two Ms: each P is its owner's or the revoker's") {
+MODEL(revoke_batch, "one membarrier for two Ms: each P is its owner's or the revoker's", .preemptions = 2) {
   town t(2, 2);
   auto revoker = [&] { t.revoke(0, 2); };
   auto other = [&] { t.calls(1, 1); };
@@ -475,6 +478,22 @@ MODEL(revoke_flag_between, "an owner is told to fence between R1 and R3 of a rou
   b.join();
   t.expect_whole(1);
   expect((t.m()->revoke.load(rt::relaxed) & rt::revoke_slow) != 0, "it is told for ever");
+}
+
+MODEL(revoke_flag_is_no_answer, "what was asked before the flag came is still asked after it") {
+  town t(1, 1);
+  rt::suspect taken(t.m()->in_runtime, t.m()->revoke);
+  expect(taken.ask(), "nobody else asks");
+  t.m()->revoke.fetch_or(rt::revoke_slow, rt::relaxed);
+  rt::os::membarrier();
+  expect(taken.decide(), "the owner is outside and has not answered");
+}
+
+MODEL(revoke_refused_and_asked_again, "who never calls, and was asked in vain, is asked again") {
+  town t(1, 1, membarrier::fails_counted);
+  t.revoke();
+  t.revoke();
+  expect(t.m()->p == nullptr, "taken in one of the rounds");
 }
 
 // ---- the end of a slice
