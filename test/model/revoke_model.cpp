@@ -499,7 +499,7 @@ MODEL(revoke_refused_and_asked_again, "who never calls, and was asked in vain, i
 // ---- the end of a slice
 
 MODEL(slice_ends_at_door, "asked for with its slice over, the owner gives its P to who waits, and waits behind it",
-      .preemptions = 3) {
+      .preemptions = 1) {
   town t(2, 1);
   t.slice_is_over();
   auto revoker = [&] { t.revoke(); };
