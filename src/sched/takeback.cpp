@@ -20,7 +20,7 @@ constexpr std::int64_t most_by_clock_ns = 64 * ms;
 constexpr std::uint64_t turn_of_spinners_ns = 10 * ms;
 constexpr double crowd = 8;  // threads for each P
 constexpr std::int64_t sleeps_alone_ns = 1 * ms;
-constexpr std::int64_t chain_ns = 1 * ms;
+constexpr std::int64_t chain_ns = 2 * ms;  // of CPU, the first of which may be charged too much
 constexpr std::int64_t hog_is_remembered_ns = 50 * ms;
 constexpr std::int64_t time_to_meet_ns = 20 * us;
 constexpr std::int64_t count_again_ns = 10 * ms;
@@ -92,13 +92,6 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   const bool fresh = mp != w.holder || tick != w.tick;
   if (fresh) w = {mp, tick, now, -1, -1, w.hog};
   const bool waits = somebody_waits(rt_, pp, now);
-  if (waits && now - w.since >= chain_ns) {
-    pp->slice_over.store(true, relaxed);
-    if (pp->chain_tick.load(relaxed) != tick) w.hog = now;
-  }
-  const bool hogs = w.hog != 0 && now - w.hog < hog_is_remembered_ns;
-  if (hogs != pp->hogs.load(relaxed)) pp->hogs.store(hogs, relaxed);
-  if (off_) return finding::well;
   // Inside the runtime nobody is asked but those whose slice is over: they may be there at each look, for a loop of calls is
   // outside for a few instructions only, but meet the question at the next.
   const bool inside = mp->in_runtime.load(relaxed) != 0;
@@ -110,6 +103,14 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   w.cpu_last = cpu;
   // It began after the last look; what it has used since is charged as if it had run all the time.
   if (w.cpu_begin < 0) w.cpu_begin = cpu - std::min({now - looked_, busy_ns, cpu});
+  const std::int64_t used = cpu - w.cpu_begin;
+  if (waits && used >= chain_ns) {
+    pp->slice_over.store(true, relaxed);
+    if (pp->chain_tick.load(relaxed) != tick) w.hog = now;
+  }
+  const bool hogs = w.hog != 0 && now - w.hog < hog_is_remembered_ns;
+  if (hogs != pp->hogs.load(relaxed)) pp->hogs.store(hogs, relaxed);
+  if (off_) return finding::well;
   // A first look tells nothing of whether it sleeps, but what the file says; that is asked when others have just been found
   // asleep, or twice in a row.
   const bool still = before < 0 ? hurry_ : cpu - before < (now - looked_) / 4;
@@ -119,7 +120,6 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   if (!waits) return finding::well;
   const bool urgent = rt_->npidle.load(relaxed) == 0 && due(pp, now);
   const slice s = slice_of(on_cpu_, procs(rt_), urgent);
-  const std::int64_t used = cpu - w.cpu_begin;
   if (used >= s.cpu || (used > 0 && now - w.since >= s.by_clock)) return finding::slice_over;
   return before < 0 ? finding::soon : finding::well;
 }

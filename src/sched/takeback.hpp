@@ -17,7 +17,7 @@
 //        With x of 8 or more the clock alone is enough: who has been on a CPU there for a moment, and is not just now, has had its
 //        fair share, and will wait for all others before it can use up the rest.
 // Why    not by wall time: 2000 tasks of 50 ms on 2 Ps ended with 1986 threads (DESIGN 2).
-// Chains goroutines that ready each other run in one slice, of 16 hops; after chain_ns p.slice_over ends it, if somebody waits.
+// Chains goroutines that ready each other run in one slice, of 16 hops; after 2 ms of CPU p.slice_over ends it, if somebody waits.
 //        Where that met one with fewer hops, those with many may go on until it meets them (p.hogs), or one pair that has
 //        much to do in each hop would have all the time of another that has little (Go's PingPongHog).
 // Order  takeback.holder  acquirep: the m as it was made, then p.held_by (release) / sysmon: held_by (acquire), then what

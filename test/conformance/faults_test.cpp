@@ -244,7 +244,7 @@ TEST(faults, the_global_queue_is_not_starved_by_local_work) {
         // Not by the constant's name: a wrong one must show. It is 61, and the first tick may be at any phase.
         EXPECT_LE(waited, 2 * 61);
       },
-      {{1}, 2});
+      {.procs = {1}, .seeds = 2, .knobs = "takeback=off"});  // main keeps the P while it spins
 }
 
 // ---- stacks and lifetimes
