@@ -73,6 +73,7 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     rt->nback.fetch_sub(1, relaxed);
     pp = mp->nextp;
     mp->nextp = nullptr;
+    mp->inherits = false;  // said to a goroutine that waits in stoplockedm
     gp->flags &= static_cast<std::uint8_t>(~g_tied);
     if (mp->lockedg == nullptr) gp->tied = nullptr;
   }

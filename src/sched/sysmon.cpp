@@ -252,7 +252,9 @@ void start_sysmon(sched_t* rt) {
   line{}
       .text("weft: no thread to watch the scheduler (errno ")
       .number(static_cast<std::uint64_t>(err))
-      .text("): no schedtrace, no deadlock report, no shutdown_timeout, and the number of Ps stays\n")
+      .text(
+          "): no schedtrace, no deadlock report, no shutdown_timeout, the number of Ps stays, and none is taken from "
+          "who blocks or spins\n")
       .flush_sig();
 }
 

@@ -10,12 +10,13 @@
 //        - its thread runs, or waits for a CPU, and somebody waits: when its slice is over. A slice is of the thread's own CPU
 //          time: one that the kernel does not run has used nothing.
 //        Somebody waits: in the P's queue, in the global queue, or with a timer of that P that is due.
-// How    long a slice is. Let x = 1 + D / procs, D the threads without P that are on a CPU just now: with no other load a thread
-// long   gets 1 / x of a CPU. A slice is 10 ms · x of CPU, which lets tasks of some tens of ms end on the P they began on: in
-//        balance tasks of L ms keep sqrt(L / 10) threads for each P, not L / 10. But never more than 64 ms / x, which is 64 ms by the
-//        clock: endless loops would be given 10 ms · x² each, 100 s with 200 of them. Where a timer is due it is 10 ms by the clock as long as there are few such threads, and the same 64 ms with many.
-//        With x of 8 or more the clock alone is enough: who has been on a CPU there for a moment, and is not just now, has had its
-//        fair share, and will wait for all others before it can use up the rest.
+// How    long a slice is. Let x = 1 + D / procs, D the threads without P that are on a CPU just now: with no other load a
+// long   thread gets 1 / x of a CPU. A slice is 10 ms · x of CPU, which lets tasks of some tens of ms end on the P they began
+//        on: in balance tasks of L ms keep sqrt(L / 10) threads for each P, not L / 10. But never more than 64 ms / x, which
+//        is 64 ms by the clock: endless loops would be given 10 ms · x² each, 100 s with 200 of them. Where a timer is due it
+//        is 10 ms by the clock beside few such threads, and the same 64 ms beside many.
+//        With x of 8 or more the clock alone is enough: who has been on a CPU there for a moment, and is not just now, has had
+//        its fair share, and will wait for all others before it can use up the rest.
 // Why    not by wall time: 2000 tasks of 50 ms on 2 Ps ended with 1986 threads (DESIGN 2).
 // Chains goroutines that ready each other run in one slice, of 16 hops; after 2 ms of CPU p.slice_over ends it, if somebody waits.
 //        Where that met one with fewer hops, those with many may go on until it meets them (p.hogs), or one pair that has
