@@ -31,11 +31,11 @@ inline void begin_slice(p* pp) {
 inline void begin_run(m* mp, g* gp, bool inherit) {
   p* pp = mp->p;
   invariant(pp->m == mp, "sched: execute with the P of another");
+  if (!inherit) begin_slice(pp);
   annotate_resume(gp->sched);
   gp->m = mp;
   mp->curg = gp;
   gp->status.set(status::runnable, status::running);
-  if (!inherit) begin_slice(pp);
 }
 
 // After work was submitted by the holder of a P.
@@ -89,13 +89,16 @@ inline void prefetch_behind(p* pp, std::uint32_t behind) {
 
 // At most runnext_hops goroutines in a row come from runnext and inherit the slice: a chain of goroutines
 // that ready each other would hold up everybody else on this P for a whole slice, and without anyone to
-// end slices for ever (Go 52934). It goes on beside one with much to do in each hop (chain_goes_on).
+// end slices for ever (Go 52934). It goes on beside one with much to do in each hop (long_chain).
 [[gnu::always_inline]] inline g* runqget(p* pp, bool& inherit) {
   inherit = false;
   if (pp->q.has_next()) {
-    if ((pp->hops >= sizes::runnext_hops && !chain_goes_on(pp)) || pp->slice_over.load(relaxed) ||
+    if (pp->hops >= sizes::runnext_hops || pp->slice_over.load(relaxed) ||
         pp->m->choose.settled_if_checked(site::take_next, 2) != 0) [[unlikely]] {
-      end_slice(pp);
+      if (g* gp = long_chain(pp)) {
+        inherit = true;
+        return gp;
+      }
     } else if (g* gp = pp->q.take_next()) {
       ++pp->hops;
       inherit = true;

@@ -22,8 +22,7 @@ inline spin_words spin(sched_t* rt) { return {rt->nmspinning, rt->needspinning, 
 // ---- schedule.cpp; the inline half is in dispatch.hpp
 [[noreturn]] void schedule(void* mp);        // g0's loop
 void runqput_slow(p* pp, g* gp, bool next);  // the ring is full
-bool chain_goes_on(p* pp);                   // runnext has been taken runnext_hops times
-void end_slice(p* pp);                       // the next one begins a new slice: runnext goes to the tail
+[[gnu::cold]] g* long_chain(p* pp);          // runnext, if it may go before the others still; else it goes to the tail
 void globrunqput(sched_t* rt, g* gp);        // under sched.lock
 
 // ---- find.cpp, steal.cpp

@@ -61,15 +61,16 @@ WEFT_UNINSTRUMENTED void schedule(void* arg) {
 
 // By count alone, two goroutines with much to do between their hand-overs would have all the time of two with little. So
 // where sysmon has seen such a hog of late (sched/takeback.cpp), chains last until it ends their slice.
-bool chain_goes_on(p* pp) {
-  if (!pp->hogs.load(relaxed)) return false;
-  pp->chain_tick.store(pp->schedtick.load(relaxed), relaxed);
-  pp->hops = 0;
-  return true;
-}
-
-void end_slice(p* pp) {
-  if (g* gp = pp->q.take_next()) runqput(pp, gp, false);
+g* long_chain(p* pp) {
+  g* gp = pp->q.take_next();
+  if (gp == nullptr) return nullptr;
+  if (pp->hops >= sizes::runnext_hops && pp->hogs.load(relaxed) && !pp->slice_over.load(relaxed)) {
+    pp->chain_tick.store(pp->schedtick.load(relaxed), relaxed);
+    pp->hops = 1;
+    return gp;
+  }
+  runqput(pp, gp, false);
+  return nullptr;
 }
 
 // The ring is full: its older half and gp go to the global queue, or a thief has made room meanwhile.
