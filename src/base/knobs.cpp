@@ -29,6 +29,7 @@ constexpr row table[] = {
     {"rest", &knobs::rest, 3'600'000, nullptr, "milliseconds until an idle thread ends; 0: never"},
     {"membarrier", &knobs::membarrier, 0, on_off_words, "on, or off: as on a kernel without it"},
     {"takeback", &knobs::takeback, 0, on_off_words, "on, or off: goroutines that block or spin keep their P"},
+    {"weight", &knobs::weight, 0, on_off_words, "on, or off: beside a crowd of busy threads those with a P weigh no more"},
     {"stall", &knobs::stall, 3'600'000, nullptr,
      "milliseconds without a call of the runtime after which a goroutine is reported, once; 0: never"},
     {"revokedelay", &knobs::revokedelay, 10'000, nullptr,

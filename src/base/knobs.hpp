@@ -15,6 +15,7 @@ struct knobs {
   std::uint64_t rest = 0;         // milliseconds until an idle M ends; 0: never
   std::uint64_t membarrier = 0;   // 1: not used
   std::uint64_t takeback = 0;     // 1: sysmon takes no P
+  std::uint64_t weight = 0;       // 1: threads weigh what the kernel gives them
   std::uint64_t stall = 0;        // report goroutines that make no call for so many milliseconds; 0: none
   std::uint64_t revokedelay = 0;  // milliseconds between the steps of a revoker
   std::uint64_t spin = 0;         // microseconds that an M without work looks around before it sleeps

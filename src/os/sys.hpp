@@ -60,6 +60,11 @@ int sample_thread(std::uint64_t id, std::int64_t patience_ns, running_place* out
 // gets no more in all. Refused on kernels before 6.12, and for threads of other policies than the common one: then nothing changes. Returns
 // what it was; 0 when it has not changed. What it starts, threads and processes, has the usual turn.
 std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns);
+// Its nice value becomes `to`, if it is `from` or `to` and its policy the common one, with turns of `turn` ns. Below 0 what it
+// starts has 0 again, and the usual turn. Returns errno: EPERM where the process may not do this; EBUSY when it was something else.
+int thread_nice(std::uint64_t id, int from, int to, std::uint64_t turn);
+// Whether what the calling thread starts, whose nice value is below 0, has its nice value and turn too. Returns errno.
+int thread_bequeaths(bool yes);
 // How late the kernel may wake the calling thread from a timed sleep, to save power; 0: as late as when it began. Returns
 // what it was, in ns.
 std::uint64_t timer_slack(std::uint64_t ns);

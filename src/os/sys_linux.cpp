@@ -413,24 +413,57 @@ std::int64_t thread_cpu_time(std::uint64_t id) {
   return in_ns(t);
 }
 
+namespace {
+
+// The first version of the kernel's struct sched_attr, which glibc 2.36 does not have.
+struct thread_share {
+  std::uint32_t size = sizeof(thread_share), policy = 0;
+  std::uint64_t flags = 0;
+  std::int32_t nice = 0;
+  std::uint32_t priority = 0;
+  std::uint64_t runtime = 0, deadline = 0, period = 0;
+};
+static_assert(sizeof(thread_share) == 48);
+
+int get_share(std::uint64_t id, thread_share* a) {
+  return -static_cast<int>(system_call(SYS_sched_getattr, static_cast<long>(id), as_argument(a), sizeof *a, 0));
+}
+int set_share(std::uint64_t id, thread_share* a) {
+  return -static_cast<int>(system_call(SYS_sched_setattr, static_cast<long>(id), as_argument(a), 0));
+}
+
+}  // namespace
+
 std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns) {
-  // The first version of the kernel's struct sched_attr, which glibc 2.36 does not have.
-  struct {
-    std::uint32_t size, policy;
-    std::uint64_t flags;
-    std::int32_t nice;
-    std::uint32_t priority;
-    std::uint64_t runtime, deadline, period;
-  } a{};
-  static_assert(sizeof a == 48);
-  a.size = sizeof a;
-  const auto thread = static_cast<long>(id);
-  if (system_call(SYS_sched_getattr, thread, as_argument(&a), sizeof a, 0) != 0) return 0;
+  thread_share a;
+  if (get_share(id, &a) != 0) return 0;
   // Below 0 the flag would change more than that; and who has it keeps it.
   if (a.policy != SCHED_OTHER || a.runtime == ns || a.nice < 0) return 0;
   a.flags |= reset_on_fork;
   const std::uint64_t before = std::exchange(a.runtime, ns);
-  return system_call(SYS_sched_setattr, thread, as_argument(&a), 0) == 0 ? before : 0;
+  return set_share(id, &a) == 0 ? before : 0;
+}
+
+int thread_nice(std::uint64_t id, int from, int to, std::uint64_t turn) {
+  thread_share a;
+  if (const int err = get_share(id, &a)) return err;
+  if (a.policy != SCHED_OTHER || (a.nice != from && a.nice != to)) return EBUSY;
+  a.nice = to;
+  a.runtime = turn;
+  // To take the flag back wants more rights than to have set it.
+  a.flags = to < 0 ? a.flags | reset_on_fork : a.flags & ~reset_on_fork;
+  const int err = set_share(id, &a);
+  if (err == 0 || to < 0) return err;
+  a.flags |= reset_on_fork;
+  return set_share(id, &a);
+}
+
+int thread_bequeaths(bool yes) {
+  thread_share a;
+  const std::uint64_t me = thread_id();
+  if (const int err = get_share(me, &a)) return err;
+  a.flags = yes ? a.flags & ~reset_on_fork : a.flags | reset_on_fork;
+  return set_share(me, &a);
 }
 
 namespace {

@@ -11,6 +11,7 @@
 #include "sched/revoke.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
+#include "sched/weight.hpp"
 #include "weft/go.hpp"
 
 namespace weft::rt {
@@ -38,6 +39,7 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     if (mp->taken) {
       mp->taken = false;
       --rt->ntaken;
+      ++rt->ncame_back;
       turn = std::exchange(mp->turn, 0);
     }
     if (mp->nextp != nullptr) {  // a stopper, who has given itself one
@@ -64,6 +66,7 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     }
   }
   if (turn != 0) os::thread_turn(mp->tid, turn);
+  weigh_again(mp);
   if (pp == nullptr) {
     mp->blocked = true;
     noise(noise_at::rejoined);

@@ -8,6 +8,7 @@
 #include "os/sys.hpp"
 #include "sched/dispatch.hpp"
 #include "sched/retake.hpp"
+#include "sched/weight.hpp"
 
 namespace weft::rt {
 namespace {
@@ -18,12 +19,14 @@ constexpr std::int64_t ms = 1'000'000;
 constexpr std::int64_t base_slice_ns = 10 * ms;  // Go's forcePreemptNS
 constexpr std::int64_t most_by_clock_ns = 64 * ms;
 constexpr std::uint64_t turn_of_spinners_ns = 10 * ms;
-constexpr double crowd = 8;  // threads for each P
 constexpr std::int64_t sleeps_alone_ns = 1 * ms;
 constexpr std::int64_t chain_ns = 2 * ms;  // of CPU, the first of which may be charged too much
 constexpr std::int64_t hog_is_remembered_ns = 50 * ms;
 constexpr std::int64_t time_to_meet_ns = 20 * us;
 constexpr std::int64_t count_again_ns = 10 * ms;
+constexpr std::int64_t lingers_ns = 3 * base_slice_ns;
+constexpr std::int64_t second = 1000 * ms;
+constexpr std::uint32_t come_back_each_second = 8;  // for each P
 // Between two looks: while all Ps are busy; and for as long as sleepers_ns after a P was taken from one that slept.
 constexpr std::int64_t busy_ns = 1 * ms;
 constexpr std::int64_t among_sleepers_ns = 200 * us;
@@ -74,11 +77,13 @@ bool sleeps(std::uint64_t thread, bool seems) {
 
 }  // namespace
 
-slice slice_of(std::uint32_t on_cpu, std::uint32_t procs, bool urgent) {
-  const double x = 1.0 + static_cast<double>(on_cpu) / procs;
-  const double wanted = static_cast<double>(base_slice_ns) * (urgent ? (7 + x) / 8 : x * x);
+slice slice_of(const crowd_now& those, bool urgent) {
+  const double x = 1.0 + static_cast<double>(those.on_cpu) / those.procs;
+  const double of_cpu = those.weighs ? 2 : x;  // one out of so many of the kernel's turns is the P's
+  double wanted = static_cast<double>(base_slice_ns) * (urgent ? (7 + x) / 8 : x * of_cpu);
+  if (those.weighs && !those.come_back) wanted = static_cast<double>(base_slice_ns);
   const double by_clock = std::min(wanted, static_cast<double>(most_by_clock_ns));
-  return {static_cast<std::int64_t>(by_clock / x), x < crowd ? INT64_MAX : static_cast<std::int64_t>(by_clock)};
+  return {static_cast<std::int64_t>(by_clock / of_cpu), x < crowd ? INT64_MAX : static_cast<std::int64_t>(by_clock)};
 }
 
 takeback::finding takeback::examine(p* pp, std::int64_t now) {
@@ -119,7 +124,7 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   }
   if (!waits) return finding::well;
   const bool urgent = rt_->npidle.load(relaxed) == 0 && due(pp, now);
-  const slice s = slice_of(on_cpu_, procs(rt_), urgent);
+  const slice s = slice_of({on_cpu_, procs(rt_), weight_ != 0, come_back_}, urgent);
   if (used >= s.cpu || (used > 0 && now - w.since >= s.by_clock)) return finding::slice_over;
   return before < 0 ? finding::soon : finding::well;
 }
@@ -161,6 +166,7 @@ void takeback::take(std::uint32_t n) {
     while (p* pp = round.decide(&from)) {
       from->taken = true;
       from->cpu_seen = -1;
+      unweigh(from);
       if (from->on_cpu) {
         make_way(rt_, pp);
         rearranged = true;
@@ -197,11 +203,24 @@ void takeback::count_on_cpu(std::int64_t now) {
   m* asked[most_asked];
   std::uint32_t n = 0;
   std::uint32_t at = 0;
+  const int had = weight_;
+  set_weight(weight_beside(on_cpu_, procs(rt_), had));
+  for (std::uint32_t i = 0, np = procs(rt_); i < np; ++i) {
+    const p_watch& w = rt_->allp[i].watched;
+    if (w.holder != nullptr && now - w.since >= lingers_ns) w.holder->lingers = true;
+  }
   on_cpu_ = 0;
   {
     mutex_guard guard(rt_->lock);
-    if (rt_->ntaken != 0) {
+    if (now - came_since_ >= second) {
+      come_back_ = rt_->ncame_back - came_ >= come_back_each_second * procs(rt_);
+      came_ = rt_->ncame_back;
+      came_since_ = now;
+    }
+    if (rt_->ntaken != 0 || weight_ != had) {
       for (m* mp = rt_->allm; mp != nullptr; mp = mp->alllink) {
+        const bool serves = !mp->taken && !mp->declared.load(relaxed) && !std::exchange(mp->lingers, false);
+        serves ? weigh(mp) : unweigh(mp);
         if (!mp->taken) continue;
         on_cpu_ += mp->on_cpu ? 1 : 0;
         if (at++ >= asked_from_ && n < most_asked) asked[n++] = mp;
@@ -222,6 +241,23 @@ void takeback::count_on_cpu(std::int64_t now) {
       mp->on_cpu = !sleeps(thread, true);
     }
   }
+}
+
+void takeback::set_weight(int nice) {
+  if (nice == weight_ || cannot_weigh_) return;
+  // Refused to this thread, it would be to all.
+  cannot_weigh_ = os::thread_nice(os::thread_id(), weight_, nice, sysmon_turn_ns) != 0;
+  if (cannot_weigh_) nice = 0;
+  weight_ = nice;
+  mutex_guard guard(rt_->lock);
+  rt_->weight.store(nice, relaxed);
+}
+
+void takeback::rest() {
+  if (weight_ == 0) return;
+  set_weight(0);
+  mutex_guard guard(rt_->lock);
+  for (m* mp = rt_->allm; mp != nullptr; mp = mp->alllink) unweigh(mp);
 }
 
 std::int64_t takeback::look(std::int64_t now) {

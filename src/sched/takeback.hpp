@@ -37,12 +37,21 @@ struct slice {
   std::int64_t cpu;       // ns of its thread's CPU time
   std::int64_t by_clock;  // in a crowd: or this, whatever it has used of it
 };
-// With `on_cpu` threads without P on a CPU, of a P on which somebody waits; `urgent`: with a due timer.
-slice slice_of(std::uint32_t on_cpu, std::uint32_t procs, bool urgent);
+// What there is beside a P on which somebody waits.
+struct crowd_now {
+  std::uint32_t on_cpu;  // threads without P on a CPU
+  std::uint32_t procs;
+  bool weighs;     // a P's thread has half a CPU all the same (sched/weight.hpp)
+  bool come_back;  // they do, every now and then
+};
+slice slice_of(const crowd_now& those, bool urgent);  // urgent: the P has a due timer
+
+// Of the thread that looks: it does little, and is waited for.
+inline constexpr std::uint64_t sysmon_turn_ns = 100'000;
 
 class takeback {
  public:
-  explicit takeback(sched_t* rt) : rt_(rt), off_(rt->knobs.takeback != 0) {}
+  explicit takeback(sched_t* rt) : rt_(rt), off_(rt->knobs.takeback != 0), cannot_weigh_(rt->knobs.weight != 0) {}
 
   // One look at all Ps. Returns after how many ns the next one is due.
   std::int64_t look(std::int64_t now);
@@ -50,6 +59,9 @@ class takeback {
   void wake() { delay_ = shortest_ns / 2; }
   // Whether a P was taken since this was asked last.
   bool took() { return std::exchange(took_, false); }
+
+  // All Ps are idle, or the runtime ends: no thread weighs more than another.
+  void rest();
 
  private:
   static constexpr std::int64_t shortest_ns = 20'000;  // Go's
@@ -59,9 +71,15 @@ class takeback {
   finding examine(p* pp, std::int64_t now);
   void take(std::uint32_t n);  // of suspects_
   void count_on_cpu(std::int64_t now);
+  void set_weight(int nice);
 
   sched_t* rt_;
   bool off_;
+  bool cannot_weigh_;
+  int weight_ = 0;  // sched.weight, and this thread's
+  bool come_back_ = true;
+  std::uint32_t came_ = 0;  // sched.ncame_back, when
+  std::int64_t came_since_ = 0;
   std::int64_t delay_ = shortest_ns;
   std::int64_t slept_last_ = 0;  // when a P was last taken from a thread that slept
   std::int64_t looked_ = 0;

@@ -18,6 +18,7 @@
 #include "sched/countdown.hpp"
 #include "sched/sched.hpp"
 #include "sched/switch.hpp"
+#include "sched/weight.hpp"
 
 namespace weft::rt {
 namespace {
@@ -103,12 +104,14 @@ void unminit(m* mp) {
 
 static void mstart1(m* mp) {
   setg(&mp->g0);
+  const bool has_weight = mp->weight != 0;  // before minit tells others that it can be changed
   minit(mp);
   if (mp->mstartfn != nullptr) mp->mstartfn(mp);
   if (p* pp = mp->nextp) {  // all but m0, which has its P since boot
     mp->nextp = nullptr;
     acquirep(mp, pp);
   }
+  has_weight ? was_born_with_weight(mp) : weigh_again(mp);
   weft_call_saving(&mp->leave, schedule, mp);
   // Somebody continued mp->leave: no goroutine is left.
   unminit(mp);
@@ -235,6 +238,7 @@ int newm(m* mp) {
   noise(noise_at::m_allocated);
   for (int attempt = 0; attempt < static_cast<int>(sizes::thread_tries); ++attempt) {
     os::thread started;
+    const born_with_weight weight(mp);
     err = os::thread_start(&started, thread_main, mp);
     if (err != 11) break;
     os::sleep_ns(200'000);

@@ -4,6 +4,7 @@
 #include <weft/weft.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -75,6 +76,26 @@ int main(int argc, char** argv) {
         victim = ::pthread_self();
         wait_to_be_cancelled();
       });
+    });
+  }
+  if (name == "exit_beside_the_taken") {
+    // Both lose their Ps to those that wait, and are asleep and busy when the report is made.
+    return weft::run([] {
+      start_others();
+      static std::atomic<int> inside{0};
+      weft::go(weft::attrs{.name = "sleeper"}, [] {
+        ++inside;
+        for (;;) ::pause();
+      });
+      weft::go(weft::attrs{.name = "spinner"}, [] {
+        ++inside;
+        while (never == 0) {
+        }
+      });
+      while (inside < 2) weft::sleep(std::chrono::milliseconds(1));
+      for (int i = 0; i < 100; ++i) weft::sleep(std::chrono::milliseconds(1));
+      weft::go(weft::attrs{.name = "caller"}, end_thread);
+      weft::sleep(std::chrono::hours(1));
     });
   }
   if (name == "harmless") {

@@ -39,6 +39,19 @@ TEST(ThreadEnd, ByCancellation) {
   expect_report("cancel", "goroutine [0-9]+ \"caller\"", "goroutine [0-9]+ \\[running\\] \"caller\"");
 }
 
+// Nobody waits for those that are outside: they are named, and their stacks are theirs.
+TEST(ThreadEnd, BesideGoroutinesWhosePsWereTaken) {
+  if (tsan) GTEST_SKIP() << "ThreadSanitizer has its own pthread_exit, for threads only";
+  const char* name = "exit_beside_the_taken";
+  expect_report(name, "goroutine [0-9]+ \"caller\"", "goroutine [0-9]+ \\[running\\] \"caller\"");
+  const ending e = death::run("thread_end", {name}, {"WEFT_PROCS=2"});
+  for (const char* who : {"sleeper", "spinner"}) {
+    EXPECT_THAT(e.err, ContainsRegex("\n\ngoroutine [0-9]+ \\[detached\\] \"" + std::string(who) +
+                                     "\":\n\tgoroutine running on other thread; stack unavailable\ncreated by "))
+        << testing::PrintToString(e);
+  }
+}
+
 TEST(ThreadEnd, OfThreadsWithoutGoroutineIsNobodysBusiness) {
   const ending e = death::run("thread_end", {"harmless"});
   EXPECT_EQ(e.status, 0) << testing::PrintToString(e);

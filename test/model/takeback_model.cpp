@@ -5,6 +5,7 @@
 #include "checker/sys_model.hpp"
 #include "model/town.hpp"
 #include "sched/deadlock.hpp"
+#include "sched/retake.hpp"
 
 namespace {
 
@@ -225,6 +226,51 @@ MODEL(taken_while_it_calls, "sysmon looks and takes while the owner calls and en
   auto thread = start([&] { t.live(b); });
   t.live(a);
   sysmon.join();
+  thread.join();
+  t.expect_over();
+}
+
+// ---- whose slice is over
+
+// It is asked outside and answers by a call, which never waits: the question is met there.
+MODEL(slice_over_at_a_call, "whose slice is over goes on behind those that wait, though it calls before it is taken",
+      .preemptions = 2, .timeouts = 0) {
+  town t(1);
+  ending e(t, 2);
+  event out, asked, answered;
+  bool ran = false;  // plain: the P's
+  rt::g* owner = t.goroutine([&](rt::g* self) {
+    out.happens();
+    asked.await();
+    t.call(self);
+    expect(ran, "the other had the P");
+    answered.happens();
+    return e.out();
+  });
+  rt::g* other = t.goroutine([&](rt::g*) {
+    ran = true;
+    return e.out();
+  });
+  rt::m* a = t.m_with(0, owner);
+  rt::m* b = t.idle_m();
+  t.queue(0, other);
+  auto revoker = start([&] {
+    out.await();
+    rt::retake round(t.sched());
+    t.p(0)->slice_over.store(true, rt::relaxed);
+    {
+      const rt::mutex_guard guard(t.sched()->lock);
+      expect(round.ask(a), "it can be asked");
+    }
+    asked.happens();
+    answered.await();
+    round.barrier();
+    const rt::mutex_guard guard(t.sched()->lock);
+    expect(round.decide() == nullptr, "it has answered");
+  });
+  auto thread = start([&] { t.live(b); });
+  t.live(a);
+  revoker.join();
   thread.join();
   t.expect_over();
 }

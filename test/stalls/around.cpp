@@ -1,17 +1,23 @@
 // around: programs about goroutines that have lost their P, and what else goes on around them. Run by around_test.cpp.
 //
 //   around <case> [number…]
+#include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
+#include <iterator>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -377,6 +383,96 @@ int exploration() {
   });
 }
 
+// ---- weight
+
+int nice_of(std::uint64_t thread) { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(thread)); }
+
+bool all_have_nice_0() {
+  std::error_code ended;  // a thread may end meanwhile
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", ended)) {
+    errno = 0;
+    if (nice_of(std::stoull(task.path().filename())) != 0 && errno == 0) return false;
+  }
+  return true;
+}
+
+// Forty loops on two Ps. `weighs`: the threads that serve the others are to weigh more; else never. In either case nobody
+// has more in the end, nor has what they start, nor do those who have lost their Ps.
+int crowd(bool weighs) {
+  constexpr int loops = 40;
+  const std::uint64_t caller = test::thread_id();
+  const int status = run({.procs = 2}, [&] {
+    stuck them;
+    std::atomic<std::uint64_t> threads[loops]{};
+    wait_group all;
+    for (auto& thread : threads) {
+      all.go([&] {
+        thread = test::thread_id();
+        them.spin();
+      });
+    }
+    const auto served_well = [] { return nice_of(test::thread_id()) < 0; };
+    if (weighs) {
+      tick_until([&] {
+        return them.inside() == loops && served_well() &&
+               std::none_of(std::begin(threads), std::end(threads), [](const auto& t) { return nice_of(t) != 0; });
+      });
+      int childs = -1;
+      // Whichever thread this is, it starts others now and then.
+      for (int i = 0; i < 10; ++i) {
+        weft::sleep(1ms);
+        std::thread([&] { childs = nice_of(test::thread_id()); }).join();
+        expect(childs == 0);
+      }
+      // One that says that it blocks is outside too.
+      blocking([&] {
+        while (served_well()) std::this_thread::sleep_for(1ms);
+      });
+      tick_until(served_well);
+      // While nobody needs a P nobody needs weight. (The last loop may have kept one of two, for which nobody waited.)
+      gomaxprocs(1);
+      chan<> rested;
+      std::thread watcher([&] {
+        while (!all_have_nice_0()) std::this_thread::sleep_for(1ms);
+        rested.close();
+      });
+      rested.recv();
+      watcher.join();
+      tick_until(served_well);
+    } else {
+      for (int i = 0; i < 500; ++i) {
+        expect(all_have_nice_0());
+        weft::sleep(1ms);
+      }
+    }
+    them.let_go(0);
+    all.wait();
+    tick_until(all_have_nice_0);
+  });
+  expect(nice_of(caller) == 0);
+  expect(::sched_getscheduler(0) == SCHED_OTHER);
+  return status;
+}
+
+// The runtime ends while there is a crowd: it is not of this runtime's goroutines then, but the caller's thread is its own.
+int crowd_at_the_end() {
+  const std::uint64_t caller = test::thread_id();
+  stuck them;
+  std::thread helper([&] {
+    while (them.inside() < 40 || nice_of(caller) == 0) std::this_thread::sleep_for(1ms);
+    them.let_go(0);
+  });
+  const int status = run({.procs = 2}, [&] {
+    const os_thread_lock here;
+    for (int i = 0; i < 40; ++i) go([&] { them.spin(); });
+    tick_until([&] { return them.back() == 40; });
+  });
+  helper.join();
+  expect(nice_of(caller) == 0);
+  expect(::sched_getscheduler(0) == SCHED_OTHER);
+  return status;
+}
+
 // ---- idle
 
 // Ps were taken, from sleepers and from a spinner; some goroutines stay outside, and all Ps are idle.
@@ -414,6 +510,8 @@ int main(int argc, char** argv) {
   if (name == "end_of_main") return end_of_main();
   if (name == "locked") return locked();
   if (name == "exploration") return exploration();
+  if (name == "crowd") return crowd(number(2) != 0);
+  if (name == "crowd_at_the_end") return crowd_at_the_end();
   if (name == "idle") return idle();
   std::fprintf(stderr, "unknown case '%s'\n", name.c_str());
   return 99;

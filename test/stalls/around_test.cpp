@@ -1,12 +1,15 @@
 // Goroutines without a P, and what else goes on: each case a process (around.cpp).
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "death/ending.hpp"
@@ -63,6 +66,29 @@ TEST(around_detached_goroutines, main_may_return) {
   const ending e = around({"end_of_main"});
   EXPECT_EQ(e.status, 7) << testing::PrintToString(e);
   EXPECT_EQ(e.err, "");
+}
+
+// Whether a thread of ours may have a nice value below 0.
+bool may_weigh() {
+  bool may = false;
+  std::thread([&] { may = ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), -1) == 0; }).join();
+  return may;
+}
+
+TEST(a_crowd, weighs_no_more_than_those_that_serve_the_others) {
+  if (!may_weigh()) GTEST_SKIP() << "not allowed here: CAP_SYS_NICE or RLIMIT_NICE";
+  const ending e = around({"crowd", "1"});
+  EXPECT_EQ(e.status, 0) << testing::PrintToString(e);
+  EXPECT_EQ(e.err, "");
+}
+TEST(a_crowd, weighs_what_it_weighs_when_that_is_wanted) {
+  const ending e = around({"crowd", "0"}, {"WEFT_DEBUG=weight=off"});
+  EXPECT_EQ(e.status, 0) << testing::PrintToString(e);
+}
+TEST(a_crowd, leaves_the_callers_thread_as_it_was) {
+  if (!may_weigh()) GTEST_SKIP() << "not allowed here: CAP_SYS_NICE or RLIMIT_NICE";
+  const ending e = around({"crowd_at_the_end"});
+  EXPECT_EQ(e.status, 0) << testing::PrintToString(e);
 }
 
 // Ends with the scope.

@@ -322,6 +322,31 @@ TEST(sys, a_threads_turn_changes_nothing_else) {
   }).join();
 }
 
+TEST(sys, a_nice_value_below_zero_is_the_threads_alone_and_is_taken_back) {
+  std::thread([] {
+    const auto nice = [] { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(os::thread_id())); };
+    const std::uint64_t me = os::thread_id();
+    if (os::thread_nice(me, 0, -5, 0) == EPERM) GTEST_SKIP() << "not allowed here: CAP_SYS_NICE or RLIMIT_NICE";
+    EXPECT_EQ(-5, nice());
+    int childs = -1;
+    std::thread([&] { childs = nice(); }).join();
+    EXPECT_EQ(0, childs);
+    if (os::thread_bequeaths(true) == 0) {
+      std::thread([&] { childs = nice(); }).join();
+      EXPECT_EQ(-5, childs);
+      EXPECT_EQ(0, os::thread_bequeaths(false));
+      std::thread([&] { childs = nice(); }).join();
+      EXPECT_EQ(0, childs);
+    }
+    EXPECT_EQ(EBUSY, os::thread_nice(me, -3, -7, 0)) << "it is not what the caller thinks";
+    EXPECT_EQ(-5, nice());
+    EXPECT_EQ(0, os::thread_nice(me, 0, -5, 0)) << "it is there already";
+    EXPECT_EQ(0, os::thread_nice(me, -5, 0, 0));
+    EXPECT_EQ(0, nice());
+    EXPECT_EQ(SCHED_OTHER, ::sched_getscheduler(0)) << "with nothing added";
+  }).join();
+}
+
 TEST(sys, the_stack_limit_is_rlimit_stack) {
   EXPECT_EQ("exit 0", ends_with([] {
               struct rlimit limit {};

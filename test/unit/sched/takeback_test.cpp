@@ -13,6 +13,7 @@
 
 #include "model/gqueue.hpp"
 #include "sched/sched.hpp"
+#include "sched/weight.hpp"
 #include "unit/sched/small_runtime.hpp"
 
 namespace {
@@ -24,36 +25,66 @@ using weft::rt::slice_of;
 
 constexpr std::int64_t ms = 1'000'000;
 
+// On two Ps, beside threads that weigh as much, and come back.
+weft::rt::slice slice(std::uint32_t on_cpu, bool urgent) { return slice_of({on_cpu, 2, false, true}, urgent); }
+
 TEST(takeback, a_slice_is_gos_where_nobody_shares_the_cpu) {
   for (const bool urgent : {false, true}) {
-    EXPECT_EQ(10 * ms, slice_of(0, 2, urgent).cpu);
-    EXPECT_EQ(INT64_MAX, slice_of(0, 2, urgent).by_clock) << "a thread that the kernel does not run has used nothing";
+    EXPECT_EQ(10 * ms, slice(0, urgent).cpu);
+    EXPECT_EQ(INT64_MAX, slice(0, urgent).by_clock) << "a thread that the kernel does not run has used nothing";
   }
 }
 
 // x threads share a CPU; a slice is 10 ms times x of CPU, as long as that is no more than 64 ms by the clock.
 TEST(takeback, a_slice_grows_with_those_who_share_the_cpus_until_the_clock_bounds_it) {
-  EXPECT_EQ(20 * ms, slice_of(2, 2, false).cpu);
-  EXPECT_EQ(25 * ms, slice_of(3, 2, false).cpu);
+  EXPECT_EQ(20 * ms, slice(2, false).cpu);
+  EXPECT_EQ(25 * ms, slice(3, false).cpu);
   for (const std::uint32_t many : {4U, 10U, 40U, 200U, 10'000U}) {
     const double x = 1 + many / 2.0;
-    EXPECT_NEAR(64.0 * ms, static_cast<double>(slice_of(many, 2, false).cpu) * x, x) << many;
-    EXPECT_GT(slice_of(many, 2, false).cpu, 0) << many;
+    EXPECT_NEAR(64.0 * ms, static_cast<double>(slice(many, false).cpu) * x, x) << many;
+    EXPECT_GT(slice(many, false).cpu, 0) << many;
   }
 }
 
 TEST(takeback, a_due_timer_waits_ten_milliseconds_by_the_clock_beside_few) {
   for (const std::uint32_t few : {1U, 2U, 3U, 4U}) {
     const double x = 1 + few / 2.0;
-    EXPECT_LE(static_cast<double>(slice_of(few, 2, true).cpu) * x, 13.0 * ms) << few;
+    EXPECT_LE(static_cast<double>(slice(few, true).cpu) * x, 13.0 * ms) << few;
   }
-  EXPECT_LE(slice_of(200, 2, true).by_clock, 64 * ms);
-  EXPECT_EQ(64 * ms, slice_of(1000, 2, true).by_clock);
+  EXPECT_LE(slice(200, true).by_clock, 64 * ms);
+  EXPECT_EQ(64 * ms, slice(1000, true).by_clock);
 }
 
 TEST(takeback, in_a_crowd_the_clock_alone_ends_a_slice) {
-  EXPECT_EQ(INT64_MAX, slice_of(13, 2, false).by_clock);
-  EXPECT_EQ(64 * ms, slice_of(14, 2, false).by_clock);
+  EXPECT_EQ(INT64_MAX, slice(13, false).by_clock);
+  EXPECT_EQ(64 * ms, slice(14, false).by_clock);
+}
+
+// As weight.hpp has it, a P's thread has half a CPU then, not an x-th.
+TEST(takeback, a_slice_of_a_thread_that_weighs_more_is_as_long_by_the_clock) {
+  EXPECT_EQ(64 * ms, slice_of({200, 2, true, true}, false).by_clock);
+  EXPECT_EQ(32 * ms, slice_of({200, 2, true, true}, false).cpu);
+}
+
+TEST(takeback, beside_loops_that_never_come_back_no_slice_is_long) {
+  for (const bool urgent : {false, true}) EXPECT_EQ(10 * ms, slice_of({200, 2, true, false}, urgent).by_clock);
+}
+
+// 1.25 to that power is how much more it weighs than another.
+TEST(takeback, a_ps_thread_weighs_as_much_as_those_that_have_lost_it) {
+  using weft::rt::weight_beside;
+  EXPECT_EQ(0, weight_beside(0, 2, 0));
+  EXPECT_EQ(0, weight_beside(13, 2, 0));
+  EXPECT_EQ(-9, weight_beside(14, 2, 0)) << "8 threads: 7.5";
+  EXPECT_EQ(-18, weight_beside(110, 2, 0)) << "56 threads: 55.5";
+  EXPECT_EQ(-20, weight_beside(10'000, 2, 0)) << "as much as there is";
+}
+
+TEST(takeback, a_weight_does_not_follow_each_thread) {
+  using weft::rt::weight_beside;
+  EXPECT_EQ(-9, weight_beside(16, 2, -9));
+  EXPECT_EQ(-9, weight_beside(12, 2, -9)) << "one step is none";
+  EXPECT_EQ(0, weight_beside(5, 2, -9));
 }
 
 // Every second turn of the queue itself is theirs; which is the first is nobody's business.
