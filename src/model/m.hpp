@@ -93,10 +93,13 @@ struct alignas(64) m {
   bool taken = false;  // its P was taken from it, and it has not come back; counted in ntaken, under sched.lock
   atomic<bool> declared{false};  // its goroutine has said that it blocks (weft::blocking)
   std::uint64_t turn = 0;        // its thread's, when it was given long ones for that; 0: it was not; under sched.lock
+  bool spun = false;             // when it was taken
+  bool away = false;             // it has lost its P to somebody, and has not come back; under sched.lock
   int weight = 0;                // its thread's nice value, where it was given one (sched/weight.hpp); under sched.lock
-  bool lingers = false;          // its goroutine has not been away from its P for long
-  bool on_cpu = false;           // of one that is suspected or taken: it ran when it was last looked at
-  std::int64_t cpu_seen = -1;    // its thread's CPU time then
+  std::uint32_t weigh_round = 0;  // of takeback, in which it was found to serve
+  bool on_cpu = false;            // of one that is suspected or taken: it ran when it was last looked at
+  std::int64_t cpu_seen = -1;     // its thread's CPU time then
+  std::int64_t cpu_seen_at = 0;   // and when that was
 
   // ---- what the watch of stalls remembers of it (sched/stall.cpp)
   std::uint32_t calls_seen =

@@ -44,6 +44,7 @@ struct p_watch {
   std::int64_t cpu_begin = -1;  // CPU time of the holder's thread when it was first looked at; -1: not yet
   std::int64_t cpu_last = -1;
   std::int64_t hog = 0;  // a slice with few hops was ended then
+  bool waited = false;   // somebody did, at the last look
 };
 
 struct alignas(64) p {

@@ -95,9 +95,10 @@ struct sched_t {
 
   // ---- Ps that were taken from goroutines outside (sched/takeback.hpp)
   std::uint32_t ntaken = 0;           // Ms that have lost theirs so and are not back; under lock
-  std::uint32_t ncame_back = 0;       // how often one of those has come back; under lock
+  std::uint32_t ncame_back = 0;       // how often one of those that did not sleep has come back; under lock
   bool warned_no_room = false;        // under lock
   atomic<int> weight{0};              // sched/weight.hpp; written under lock
+  bool weighs_callers = false;        // those who have called run or the like too; under lock
   atomic<std::uint32_t> nhanding{0};  // threads that hand such a P over just now, or have given theirs up at the door
   atomic<std::uint32_t> nback{0};     // Ms whose goroutine is back from outside, queued, and waits for a P
 

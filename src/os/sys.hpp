@@ -57,14 +57,20 @@ struct running_place {
 int sample_thread(std::uint64_t id, std::int64_t patience_ns, running_place* out);
 
 // How long the kernel lets a thread run before others who want its CPU as much; 0: as long as any. Who has less goes first, and
-// gets no more in all. Refused on kernels before 6.12, and for threads of other policies than the common one: then nothing changes. Returns
+// gets no more in all. Ignored by kernels before 6.12; refused for threads of other policies than the common one. Returns
 // what it was; 0 when it has not changed. What it starts, threads and processes, has the usual turn.
 std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns);
-// Its nice value becomes `to`, if it is `from` or `to` and its policy the common one, with turns of `turn` ns. Below 0 what it
-// starts has 0 again, and the usual turn. Returns errno: EPERM where the process may not do this; EBUSY when it was something else.
-int thread_nice(std::uint64_t id, int from, int to, std::uint64_t turn);
-// Whether what the calling thread starts, whose nice value is below 0, has its nice value and turn too. Returns errno.
+// Its nice value becomes `to`, below 0, if it is `from` and its policy the common one; what it starts has 0 again, and the usual
+// turn. `untouched`: only if that is not so yet, by the program's own will. Returns errno: EPERM where the process may not do this;
+// EBUSY when something was otherwise.
+int thread_nice(std::uint64_t id, int from, int to, bool untouched);
+// Back to 0, if it is `from`, whatever its policy is by now; `all`: and what it starts has what it has. False: refused, which the kernel
+// does while the process changes its user, thread by thread.
+bool thread_nice_back(std::uint64_t id, int from, bool all);
+// Whether what the calling thread starts has its nice value and turn too. Returns errno: to say yes needs CAP_SYS_NICE.
 int thread_bequeaths(bool yes);
+// The calling thread has inherited them: it has the usual turn from now on, and bequeaths nothing. Returns errno.
+int thread_is_heir();
 // How late the kernel may wake the calling thread from a timed sleep, to save power; 0: as late as when it began. Returns
 // what it was, in ns.
 std::uint64_t timer_slack(std::uint64_t ns);

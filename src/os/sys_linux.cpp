@@ -444,18 +444,25 @@ std::uint64_t thread_turn(std::uint64_t id, std::uint64_t ns) {
   return set_share(id, &a) == 0 ? before : 0;
 }
 
-int thread_nice(std::uint64_t id, int from, int to, std::uint64_t turn) {
+int thread_nice(std::uint64_t id, int from, int to, bool untouched) {
   thread_share a;
   if (const int err = get_share(id, &a)) return err;
-  if (a.policy != SCHED_OTHER || (a.nice != from && a.nice != to)) return EBUSY;
+  if (a.policy != SCHED_OTHER || a.nice != from || (untouched && (a.flags & reset_on_fork) != 0)) return EBUSY;
   a.nice = to;
-  a.runtime = turn;
-  // To take the flag back wants more rights than to have set it.
-  a.flags = to < 0 ? a.flags | reset_on_fork : a.flags & ~reset_on_fork;
-  const int err = set_share(id, &a);
-  if (err == 0 || to < 0) return err;
   a.flags |= reset_on_fork;
   return set_share(id, &a);
+}
+
+bool thread_nice_back(std::uint64_t id, int from, bool all) {
+  // sched_getattr does not tell the nice value of a thread with real-time priority, which it has when that ends.
+  const auto thread = static_cast<long>(id);
+  if (20 - system_call(SYS_getpriority, PRIO_PROCESS, thread) != from) return true;
+  if (system_call(SYS_setpriority, PRIO_PROCESS, thread, 0) != 0) return false;
+  thread_share a;
+  if (!all || get_share(id, &a) != 0) return true;
+  a.flags &= ~reset_on_fork;
+  set_share(id, &a);
+  return true;
 }
 
 int thread_bequeaths(bool yes) {
@@ -463,6 +470,15 @@ int thread_bequeaths(bool yes) {
   const std::uint64_t me = thread_id();
   if (const int err = get_share(me, &a)) return err;
   a.flags = yes ? a.flags & ~reset_on_fork : a.flags | reset_on_fork;
+  return set_share(me, &a);
+}
+
+int thread_is_heir() {
+  thread_share a;
+  const std::uint64_t me = thread_id();
+  if (const int err = get_share(me, &a)) return err;
+  a.flags |= reset_on_fork;
+  a.runtime = 0;
   return set_share(me, &a);
 }
 

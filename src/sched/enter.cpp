@@ -27,7 +27,6 @@ enum class rank : std::uint8_t { returns, last };
 // It may be listed as runnable while this thread is still on its stack, because nobody can run it: a dequeuer
 // sees `tied` and wakes this M instead.
 void rejoin(g* gp, m* mp, rank as = rank::returns) {
-  std::uint64_t turn = 0;
   sched_t* rt = mp->rt;
   p* pp = nullptr;
   noise(noise_at::rejoining);
@@ -36,12 +35,15 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
     mutex_guard guard(rt->lock);
     if (mp->p != nullptr) fatal("sched: revoked, but the P is still here");
     mp->declared.store(false, relaxed);
+    mp->away = false;
     if (mp->taken) {
       mp->taken = false;
       --rt->ntaken;
-      ++rt->ncame_back;
-      turn = std::exchange(mp->turn, 0);
+      rt->ncame_back += mp->spun ? 1 : 0;
+      // Under the lock, as everything that is done to its share of the CPUs: each reads what is there and writes all of it.
+      if (const std::uint64_t turn = std::exchange(mp->turn, 0); turn != 0) os::thread_turn(mp->tid, turn);
     }
+    if (rt->weight.load(relaxed) != 0) weigh(mp);
     if (mp->nextp != nullptr) {  // a stopper, who has given itself one
       pp = mp->nextp;
       mp->nextp = nullptr;
@@ -65,8 +67,6 @@ void rejoin(g* gp, m* mp, rank as = rank::returns) {
       }
     }
   }
-  if (turn != 0) os::thread_turn(mp->tid, turn);
-  weigh_again(mp);
   if (pp == nullptr) {
     mp->blocked = true;
     noise(noise_at::rejoined);

@@ -79,6 +79,7 @@ p* retake::decide(m** from) {
     if (pp == nullptr || gp == nullptr) fatal("sched: an M that was revoked had no P to lose", mp->id);
     releasep(mp);
     mp->oldp = pp;
+    mp->away = true;
     gp->status.set(status::running, status::detached);
     if (from != nullptr) *from = mp;
     return pp;

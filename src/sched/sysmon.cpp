@@ -37,6 +37,7 @@ constexpr std::int64_t round_ns = 10 * ms;
 constexpr std::uint32_t rounds_awake = 5;  // after the last P went idle
 constexpr std::uint32_t most_rings = 16;   // in vain, from sleeps of 10 ms; then one such sleep in two is rung
 constexpr std::int64_t soon_ns = 1 * ms;
+constexpr std::uint64_t turn_ns = 100'000;      // it does little, and is waited for
 constexpr std::int64_t join_again_ns = 1 * ms;  // a thread that has said goodbye is about to be gone
 constexpr std::int64_t procs_period_ns = 1000 * ms;
 constexpr std::int64_t seldom_ns = 60'000 * ms;
@@ -50,7 +51,7 @@ class watch {
 
   void run() {
     os::timer_slack(1);
-    os::thread_turn(os::thread_id(), sysmon_turn_ns);  // not of those whom it starts
+    os::thread_turn(os::thread_id(), turn_ns);  // not of those whom it starts
     for (;;) {
       const std::uint32_t seen = rt_->sysmon_bell.read();
       start_waiting_ms(rt_);

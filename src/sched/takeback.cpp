@@ -24,7 +24,7 @@ constexpr std::int64_t chain_ns = 2 * ms;  // of CPU, the first of which may be 
 constexpr std::int64_t hog_is_remembered_ns = 50 * ms;
 constexpr std::int64_t time_to_meet_ns = 20 * us;
 constexpr std::int64_t count_again_ns = 10 * ms;
-constexpr std::int64_t lingers_ns = 3 * base_slice_ns;
+constexpr std::int64_t lingers_ns = 3 * base_slice_ns;  // with its P, though nobody waits for that
 constexpr std::int64_t second = 1000 * ms;
 constexpr std::uint32_t come_back_each_second = 8;  // for each P
 // Between two looks: while all Ps are busy; and for as long as sleepers_ns after a P was taken from one that slept.
@@ -38,10 +38,10 @@ bool somebody_waits(const sched_t* rt, const p* pp, std::int64_t now) {
   return !pp->q.empty() || rt->runq_size.load(relaxed) != 0 || due(pp, now);
 }
 
-// Under sched.lock, of a P that nobody holds, whose goroutine has had its slice. What has run before, and what its timers are about to
-// ready, goes before those in its ring that have not begun, which are put behind all that wait: they may be more of the
-// same, and each would have a slice before the others come.
-void make_way(sched_t* rt, p* pp) {
+// Under sched.lock, of a P that nobody holds. What has run before, and what its timers are about to ready, goes before those in
+// its ring that have not begun, which are put behind all that wait: they may be more of the same, and each would keep the
+// P for as long, before the others come. True: they were moved.
+bool make_way(sched_t* rt, p* pp) {
   g* ring[sizes::runq];
   std::uint32_t n = 0;
   std::uint32_t begun = 0;
@@ -49,7 +49,7 @@ void make_way(sched_t* rt, p* pp) {
     begun += gp->stack != nullptr ? 1 : 0;
     ring[n++] = gp;
   }
-  const bool all_stay = begun == 0 && pp->timers->min_when() == no_timer;
+  const bool all_stay = begun == n || (begun == 0 && pp->timers->min_when() == no_timer);
   for (std::uint32_t i = 0; i < n; ++i) {
     if (all_stay || ring[i]->stack != nullptr) {
       runqput(pp, ring[i], false);
@@ -58,6 +58,7 @@ void make_way(sched_t* rt, p* pp) {
     }
   }
   runq_changed(rt);
+  return !all_stay;
 }
 
 // `seems`: by its CPU time, where the file cannot be read (no /proc, no descriptor to be had).
@@ -96,7 +97,7 @@ takeback::finding takeback::examine(p* pp, std::int64_t now) {
   const std::uint32_t tick = pp->schedtick.load(relaxed);
   const bool fresh = mp != w.holder || tick != w.tick;
   if (fresh) w = {mp, tick, now, -1, -1, w.hog};
-  const bool waits = somebody_waits(rt_, pp, now);
+  const bool waits = w.waited = somebody_waits(rt_, pp, now);
   // Inside the runtime nobody is asked but those whose slice is over: they may be there at each look, for a loop of calls is
   // outside for a few instructions only, but meet the question at the next.
   const bool inside = mp->in_runtime.load(relaxed) != 0;
@@ -166,13 +167,13 @@ void takeback::take(std::uint32_t n) {
     while (p* pp = round.decide(&from)) {
       from->taken = true;
       from->cpu_seen = -1;
+      from->spun = from->on_cpu;
       unweigh(from);
-      if (from->on_cpu) {
-        make_way(rt_, pp);
-        rearranged = true;
-        // What it does is not waited for; who waits on a CPU for the P's next goroutine is. (Under the lock: it may be back. Not
-        // the thread that has called run, which has what it was given.)
-        if (!from->callers) from->turn = os::thread_turn(from->thread_seen.load(relaxed), turn_of_spinners_ns);
+      rearranged = make_way(rt_, pp) || rearranged;
+      // What it does is not waited for; who waits on a CPU for the P's next goroutine is. (Under the lock: it may be back. Not
+      // the thread that has called run, which has what it was given.)
+      if (from->on_cpu && !from->callers) {
+        from->turn = os::thread_turn(from->thread_seen.load(relaxed), turn_of_spinners_ns);
       }
       // It is over with the goroutine that had it. Who is next keeps its place: a timer may be about to put somebody there.
       pp->slice_over.store(false, relaxed);
@@ -193,34 +194,26 @@ void takeback::take(std::uint32_t n) {
   }
 }
 
-// D. Who was taken as a spinner counts until it is seen asleep, others from when they are seen to run. Some are asked each
-// time: it is a system call each.
+// D. Who was taken as a spinner counts until it is seen asleep, others from when they are seen to run: by the file, where what
+// they use of a CPU makes it doubtful. One that polls uses some CPU each time, and is no spinner.
 void takeback::count_on_cpu(std::int64_t now) {
   if (now - counted_ < count_again_ns) return;
   counted_ = now;
-  constexpr std::uint32_t most_asked = 64;
+  constexpr std::uint32_t most_asked = 64;  // each time: it is a system call each
   int files = 4;
   m* asked[most_asked];
   std::uint32_t n = 0;
   std::uint32_t at = 0;
-  const int had = weight_;
-  set_weight(weight_beside(on_cpu_, procs(rt_), had));
-  for (std::uint32_t i = 0, np = procs(rt_); i < np; ++i) {
-    const p_watch& w = rt_->allp[i].watched;
-    if (w.holder != nullptr && now - w.since >= lingers_ns) w.holder->lingers = true;
-  }
+  const double crowded = 1.0 + static_cast<double>(on_cpu_) / procs(rt_);
+  const bool had_weight = weight_ != 0;
+  set_weight(weight_beside(on_cpu_, procs(rt_), weight_));
   on_cpu_ = 0;
   {
     mutex_guard guard(rt_->lock);
-    if (now - came_since_ >= second) {
-      come_back_ = rt_->ncame_back - came_ >= come_back_each_second * procs(rt_);
-      came_ = rt_->ncame_back;
-      came_since_ = now;
-    }
-    if (rt_->ntaken != 0 || weight_ != had) {
+    see_who_comes_back(now);
+    if (had_weight || weight_ != 0) distribute_weight(now);
+    if (rt_->ntaken != 0) {
       for (m* mp = rt_->allm; mp != nullptr; mp = mp->alllink) {
-        const bool serves = !mp->taken && !mp->declared.load(relaxed) && !std::exchange(mp->lingers, false);
-        serves ? weigh(mp) : unweigh(mp);
         if (!mp->taken) continue;
         on_cpu_ += mp->on_cpu ? 1 : 0;
         if (at++ >= asked_from_ && n < most_asked) asked[n++] = mp;
@@ -234,30 +227,80 @@ void takeback::count_on_cpu(std::int64_t now) {
     const std::uint64_t thread = mp->thread_seen.load(relaxed);
     const std::int64_t cpu = os::thread_cpu_time(thread);
     const std::int64_t before = std::exchange(mp->cpu_seen, cpu);
+    const std::int64_t elapsed = now - std::exchange(mp->cpu_seen_at, now);
     if (before < 0) continue;
-    if (cpu != before) {
-      mp->on_cpu = true;
-    } else if (mp->on_cpu && files-- > 0) {
-      mp->on_cpu = !sleeps(thread, true);
-    }
+    // A quarter of what one gets that never waits.
+    const bool seems = static_cast<double>(cpu - before) * 4 * crowded >= static_cast<double>(elapsed);
+    if (seems != mp->on_cpu && files-- > 0) mp->on_cpu = !sleeps(thread, !seems);
   }
+}
+
+// Under sched.lock.
+void takeback::see_who_comes_back(std::int64_t now) {
+  if (came_since_ != 0 && now - came_since_ < second) return;
+  if (came_since_ != 0) {
+    const double seconds = static_cast<double>(now - came_since_) / static_cast<double>(second);
+    come_back_ = rt_->ncame_back - came_ >= come_back_each_second * procs(rt_) * seconds;
+  }
+  came_ = rt_->ncame_back;
+  came_since_ = now;
 }
 
 void takeback::set_weight(int nice) {
   if (nice == weight_ || cannot_weigh_) return;
-  // Refused to this thread, it would be to all.
-  cannot_weigh_ = os::thread_nice(os::thread_id(), weight_, nice, sysmon_turn_ns) != 0;
-  if (cannot_weigh_) nice = 0;
+  const std::uint64_t me = os::thread_id();
+  const bool first = weight_ == 0;
+  if (nice == 0) {
+    if (!os::thread_nice_back(me, weight_, false)) return;  // the next time
+  } else if (os::thread_nice(me, weight_, nice, false) != 0) {
+    // What is refused to this thread would be refused to all.
+    cannot_weigh_ = true;
+    os::thread_nice_back(me, weight_, false);
+    nice = 0;
+  }
   weight_ = nice;
+  bool may_bequeath = false;
+  if (nice != 0 && first) {
+    may_bequeath = os::thread_bequeaths(true) == 0;
+    os::thread_bequeaths(false);
+  }
   mutex_guard guard(rt_->lock);
   rt_->weight.store(nice, relaxed);
+  if (nice != 0 && first) rt_->weighs_callers = may_bequeath;
+}
+
+// Under sched.lock.
+void takeback::distribute_weight(std::int64_t now) {
+  const std::uint32_t np = procs(rt_);
+  ++round_;
+  for (std::uint32_t i = 0; i < np; ++i) {
+    const p& pp = rt_->allp[i];
+    if (pp.status.get() != p_status::running) continue;
+    m* mp = pp.held_by.load(acquire);  // it can end under the lock only
+    const p_watch& w = pp.watched;
+    const bool same_slice = w.holder == mp && w.tick == pp.schedtick.load(relaxed);
+    if (same_slice && !w.waited && now - w.since >= lingers_ns) {
+      unweigh(mp);
+    } else {
+      mp->weigh_round = round_;
+    }
+  }
+  std::uint32_t next = np;
+  for (m* mp = rt_->midle; mp != nullptr && next != 0; mp = mp->schedlink, --next) mp->weigh_round = round_;
+  for (m* mp = rt_->allm; mp != nullptr; mp = mp->alllink) {
+    if (weight_ == 0 || mp->away || mp->declared.load(relaxed)) {
+      unweigh(mp);
+    } else if (mp->weigh_round == round_) {
+      weigh(mp);
+    }
+  }
 }
 
 void takeback::rest() {
   if (weight_ == 0) return;
   set_weight(0);
   mutex_guard guard(rt_->lock);
-  for (m* mp = rt_->allm; mp != nullptr; mp = mp->alllink) unweigh(mp);
+  distribute_weight(0);
 }
 
 std::int64_t takeback::look(std::int64_t now) {

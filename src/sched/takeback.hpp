@@ -46,9 +46,6 @@ struct crowd_now {
 };
 slice slice_of(const crowd_now& those, bool urgent);  // urgent: the P has a due timer
 
-// Of the thread that looks: it does little, and is waited for.
-inline constexpr std::uint64_t sysmon_turn_ns = 100'000;
-
 class takeback {
  public:
   explicit takeback(sched_t* rt) : rt_(rt), off_(rt->knobs.takeback != 0), cannot_weigh_(rt->knobs.weight != 0) {}
@@ -71,13 +68,16 @@ class takeback {
   finding examine(p* pp, std::int64_t now);
   void take(std::uint32_t n);  // of suspects_
   void count_on_cpu(std::int64_t now);
+  void see_who_comes_back(std::int64_t now);
   void set_weight(int nice);
+  void distribute_weight(std::int64_t now);
 
   sched_t* rt_;
   bool off_;
   bool cannot_weigh_;
   int weight_ = 0;  // sched.weight, and this thread's
-  bool come_back_ = true;
+  std::uint32_t round_ = 0;
+  bool come_back_ = false;  // until they have been seen to: tasks are, before they are a crowd
   std::uint32_t came_ = 0;  // sched.ncame_back, when
   std::int64_t came_since_ = 0;
   std::int64_t delay_ = shortest_ns;

@@ -78,7 +78,7 @@ WEFT_UNINSTRUMENTED void on_thread_end() {
 // What a thread needs before it can run goroutines (Go's minit).
 void minit(m* mp) {
   mp->tid = os::thread_id();
-  mp->thread_seen.store(mp->tid, relaxed);
+  mp->thread_seen.store(mp->tid, release);
   mp->eh = static_cast<eh_globals*>(os::exception_globals());
   mp->thread_eh = *mp->eh;
   mp->signal_stack = os::signal_stack_install();
@@ -104,14 +104,14 @@ void unminit(m* mp) {
 
 static void mstart1(m* mp) {
   setg(&mp->g0);
-  const bool has_weight = mp->weight != 0;  // before minit tells others that it can be changed
+  const int weight = mp->weight;  // before minit tells others that it can be changed
   minit(mp);
   if (mp->mstartfn != nullptr) mp->mstartfn(mp);
   if (p* pp = mp->nextp) {  // all but m0, which has its P since boot
     mp->nextp = nullptr;
     acquirep(mp, pp);
   }
-  has_weight ? was_born_with_weight(mp) : weigh_again(mp);
+  begins_with_weight(mp, weight);
   weft_call_saving(&mp->leave, schedule, mp);
   // Somebody continued mp->leave: no goroutine is left.
   unminit(mp);

@@ -5,14 +5,18 @@
 //        stayed goroutines of two threads, as Go's, the others would have half. So they have: a P's thread weighs as much as the
 //        threads for each P that have lost theirs.
 // How    the nice value, of which each step down is 1.25 of weight in the kernel's table, -20 at the most.
-// Who    Ms that have a P, or may be given one: the kernel lets who is woken run at once then. And sysmon, which looks for
-//        the others. Not Ms whose goroutine is outside without a P, or does not let go of one that nobody waits for: they are
-//        the crowd.
+// Who    Ms that have a P, the idle ones that will be given one next (the kernel lets who is woken run at once then), and sysmon,
+//        which looks for the others. Not Ms whose goroutine is outside without a P, or does not let go of one that nobody waits
+//        for: they are the crowd.
 // When   there are `crowd` threads for each P on a CPU, until there are clearly fewer, all Ps are idle, or the runtime ends.
 //        The process is no greater burden to others by it than by its crowd: it has twice the weight at most.
-// Where  the system allows it (CAP_SYS_NICE, or RLIMIT_NICE). Else nothing is changed. Threads whose nice value is not 0
-//        keep it: the program has set it. What a thread starts while it weighs more has the usual weight.
-// State  sched.weight: the nice value that they are to have; m.weight: the one that this one was given. Under sched.lock.
+// Where  the system allows it (CAP_SYS_NICE, or RLIMIT_NICE). Else nothing is changed. Threads whose nice value is not 0, or
+//        whose policy is not the common one, keep what they have: the program has set it. What a thread starts while it weighs more has the
+//        usual weight; the kernel's flag for that stays on a thread that is not allowed to take it off, so that of a caller of run,
+//        which is not ours, is left alone there.
+// State  sched.weight: the nice value that they are to have; m.weight: the one that this one was given. Under sched.lock, as each
+//        change of a thread's share is: two at once would undo each other. By sysmon at most 100 times a second; by the M
+//        itself when it comes back from outside, or begins, for it could be late by a whole round of the crowd.
 // Checked by test/stalls/around_test.cpp.
 #pragma once
 #include <cstdint>
@@ -27,19 +31,13 @@ inline constexpr double crowd = 8;  // threads for each P, the P's own among the
 // The nice value with `on_cpu` threads without P on a CPU, which was `before`.
 int weight_beside(std::uint32_t on_cpu, std::uint32_t procs, int before);
 
-// Under sched.lock. As whoever has a P, or may get one.
+// Under sched.lock. As whoever has a P, or is to get one.
 void weigh(m* mp);
 // Under sched.lock. As anybody.
 void unweigh(m* mp);
 
-// The calling thread, which is mp's, is about to have a P.
-inline void weigh_again(m* mp) {
-  if (mp->rt->weight.load(relaxed) == 0) return;
-  mutex_guard guard(mp->rt->lock);
-  weigh(mp);
-}
-
-// While sysmon starts mp's thread: that weighs as much from its first moment, so that it is not the one who is late.
+// While sysmon starts mp's thread: that weighs as much from its first moment, so that it is not the one who is late. When
+// others start one it has no weight yet.
 class born_with_weight {
  public:
   explicit born_with_weight(m* mp);
@@ -50,7 +48,7 @@ class born_with_weight {
  private:
   bool bequeaths_ = false;
 };
-// By that thread, when it knows its id.
-void was_born_with_weight(m* mp);
+// By a thread that begins, which has found that m.weight before others could see its id.
+void begins_with_weight(m* mp, int weight);
 
 }  // namespace weft::rt

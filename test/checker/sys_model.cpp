@@ -124,7 +124,9 @@ std::uint64_t thread_id() { return check::current_thread() + 1; }
 // Of whichever thread.
 std::int64_t thread_cpu_time(std::uint64_t) { return check::system_now().cpu += check::system_now().cpu_step; }
 std::uint64_t thread_turn(std::uint64_t, std::uint64_t) { return 0; }
-int thread_nice(std::uint64_t, int, int, std::uint64_t) { return EPERM; }
+int thread_nice(std::uint64_t, int, int, bool) { return EPERM; }
+bool thread_nice_back(std::uint64_t, int, bool) { return true; }
+int thread_is_heir() { return EPERM; }
 int thread_bequeaths(bool) { return EPERM; }
 sleep_state thread_sleeps(std::uint64_t) {
   return check::system_now().threads_sleep ? sleep_state::asleep : sleep_state::awake;

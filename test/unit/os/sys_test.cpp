@@ -326,24 +326,38 @@ TEST(sys, a_nice_value_below_zero_is_the_threads_alone_and_is_taken_back) {
   std::thread([] {
     const auto nice = [] { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(os::thread_id())); };
     const std::uint64_t me = os::thread_id();
-    if (os::thread_nice(me, 0, -5, 0) == EPERM) GTEST_SKIP() << "not allowed here: CAP_SYS_NICE or RLIMIT_NICE";
+    if (const int err = os::thread_nice(me, 0, -5, true); err == EPERM || (err == EBUSY && nice() != 0)) {
+      GTEST_SKIP() << "not allowed here: CAP_SYS_NICE or RLIMIT_NICE; or this thread's nice value is " << nice();
+    }
     EXPECT_EQ(-5, nice());
     int childs = -1;
-    std::thread([&] { childs = nice(); }).join();
+    const auto start_one = [&] { std::thread([&] { childs = nice(); }).join(); };
+    start_one();
     EXPECT_EQ(0, childs);
-    if (os::thread_bequeaths(true) == 0) {
-      std::thread([&] { childs = nice(); }).join();
-      EXPECT_EQ(-5, childs);
+    EXPECT_EQ(EBUSY, os::thread_nice(me, -3, -7, false)) << "it is not what the caller thinks";
+    EXPECT_EQ(-5, nice());
+    const bool may_bequeath = os::thread_bequeaths(true) == 0;
+    if (may_bequeath) {
+      std::thread([&] {
+        EXPECT_EQ(-5, nice());
+        EXPECT_EQ(0, os::thread_is_heir());
+        EXPECT_EQ(-5, nice());
+        start_one();
+        EXPECT_EQ(0, childs);
+      }).join();
       EXPECT_EQ(0, os::thread_bequeaths(false));
-      std::thread([&] { childs = nice(); }).join();
+      start_one();
       EXPECT_EQ(0, childs);
     }
-    EXPECT_EQ(EBUSY, os::thread_nice(me, -3, -7, 0)) << "it is not what the caller thinks";
-    EXPECT_EQ(-5, nice());
-    EXPECT_EQ(0, os::thread_nice(me, 0, -5, 0)) << "it is there already";
-    EXPECT_EQ(0, os::thread_nice(me, -5, 0, 0));
-    EXPECT_EQ(0, nice());
-    EXPECT_EQ(SCHED_OTHER, ::sched_getscheduler(0)) << "with nothing added";
+    os::thread_nice_back(me, -4, true);
+    EXPECT_EQ(-5, nice()) << "the program has changed it";
+    const sched_param none{};
+    ASSERT_EQ(0, ::sched_setscheduler(0, SCHED_BATCH, &none));
+    os::thread_nice_back(me, -5, true);
+    EXPECT_EQ(0, nice()) << "its policy is the program's matter, its nice value was ours";
+    if (may_bequeath) {
+      EXPECT_EQ(SCHED_BATCH, ::sched_getscheduler(0)) << "with nothing added";
+    }
   }).join();
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -319,6 +320,7 @@ TEST(big_stack, f_may_begin_on_one_thread_and_end_on_another) {
     bool migrated = false;
     for (int i = 0; i < 100'000 && !migrated; ++i) {
       weft::semaphore back(0), forth(0);
+      std::atomic<bool> ended = false;
       weft::go([&] {
         const auto first = weft::rt::os::thread_id();
         const auto inside = weft::on_big_stack([&] {
@@ -329,12 +331,12 @@ TEST(big_stack, f_may_begin_on_one_thread_and_end_on_another) {
         });
         EXPECT_EQ(inside, weft::rt::os::thread_id());
         migrated = inside != first;
-        forth.release();
+        ended = true;
       });
       forth.acquire();
       weft::blocking([] { std::this_thread::yield(); });
       back.release();
-      forth.acquire();
+      while (!ended) std::this_thread::yield();  // this thread does not run it
     }
     EXPECT_TRUE(migrated);
   });
