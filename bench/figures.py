@@ -114,6 +114,15 @@ FIGURES = [
     Figure("100,000 sleep up to 100 ms: CPU to wake all", 120e6, "ns", "sleepers_cpu", 2, 100_000, go=False, cpu=False),
     Figure("  late by, 99 of 100", 10e6, "ns", "sleepers_late", 2, 100_000, go=False, cpu=False),
     Figure("1000 ticks a second: CPU of a second", 8e6, "ns", "tick_cpu", 3, 1000, 2, go=False, cpu=False),
+    Figure("1 ms at a time beside 3 loops: late, 99 of 100", 12e6, "ns", "beside_loops_99", 1, 3, 2, cpu=False),
+    Figure("  at most", 15e6, "ns", "beside_loops_worst", 1, 3, 2, cpu=False),
+    Figure("  a thread beside 3 threads, at most", None, "ns", "threads_beside_loops", 1, 3, go=False, cpu=False),
+    Figure("  beside 200 loops, 99 of 100", None, "ns", "beside_loops_99", 1, 200, 2, cpu=False),
+    Figure("  at most", 23e6, "ns", "beside_loops_worst", 1, 200, 2, cpu=False),
+    Figure("  a thread beside 200 threads, at most", None, "ns", "threads_beside_loops", 1, 200, go=False, cpu=False),
+    Figure("  beside 200 that go to sleep, at most", 3e6, "ns", "beside_sleepers_worst", 1, 200, 2, go=False, cpu=False),
+    Figure("  beside 4 in calls of 5 ms, median", 300_000, "ns", "beside_calls_median", 1, 4, 2, go=False, cpu=False),
+    Figure("  at most", 2e6, "ns", "beside_calls_worst", 1, 4, 2, go=False, cpu=False),
     Figure("a run of an exploration, 5 goroutines", 20_000, "ns", "explore", 100, 200, go=False),
 ]
 DOOR = Figure("enter + leave", 6, "instr")

@@ -330,6 +330,7 @@ std::vector<operation> all_operations() {
   all.insert(all.end(), channel_operations.begin(), channel_operations.end());
   all.insert(all.end(), context_operations.begin(), context_operations.end());
   all.insert(all.end(), timer_operations.begin(), timer_operations.end());
+  all.insert(all.end(), stall_operations.begin(), stall_operations.end());
   return all;
 }
 

@@ -81,5 +81,6 @@ struct operation {
 extern const std::vector<operation> channel_operations;  // chan.cpp
 extern const std::vector<operation> context_operations;  // context.cpp
 extern const std::vector<operation> timer_operations;    // timers.cpp
+extern const std::vector<operation> stall_operations;    // stalls.cpp
 
 }  // namespace bench

@@ -35,8 +35,8 @@ bool thread_try_join(thread t);  // false: it still runs
 std::uint64_t thread_id();       // the kernel's tid of the caller
 // CPU time that a thread of this process has used, in ns; -1: there is no such thread. About 0.3 us.
 std::int64_t thread_cpu_time(std::uint64_t id);
-// Whether it sleeps in the kernel: neither on a CPU nor waiting for one. Some 10 us.
-enum class sleep_state : std::uint8_t { awake, asleep, unreadable };
+// Whether it sleeps in the kernel: neither on a CPU nor waiting for one. gone: there is no such thread. Some 10 us.
+enum class sleep_state : std::uint8_t { awake, asleep, gone, unreadable };
 sleep_state thread_sleeps(std::uint64_t id);
 
 // Where a thread of this process is, without its noticing: it gets no signal, is not stopped, and no call of its ends early.

@@ -505,7 +505,9 @@ long read_of_thread(std::uint64_t id, const char* file, char* text, std::size_t 
 
 sleep_state thread_sleeps(std::uint64_t id) {
   char text[160];
-  if (read_of_thread(id, "/stat", text, sizeof text) <= 0) return sleep_state::unreadable;
+  if (read_of_thread(id, "/stat", text, sizeof text) <= 0) {
+    return thread_cpu_time(id) < 0 ? sleep_state::gone : sleep_state::unreadable;
+  }
   // id (name) state …: the name may hold anything.
   const char* end = std::strrchr(text, ')');
   if (end == nullptr || end[1] != ' ' || end[2] == '\0') return sleep_state::unreadable;

@@ -307,7 +307,7 @@ TEST(sys, a_threads_cpu_time_goes_on_while_it_computes_and_stands_still_while_it
   other.join();
   EXPECT_EQ(os::sleep_state::awake, os::thread_sleeps(os::thread_id()));
   EXPECT_EQ(-1, os::thread_cpu_time(0x3ffffff)) << "no such thread";
-  EXPECT_EQ(os::sleep_state::unreadable, os::thread_sleeps(0x3ffffff));
+  EXPECT_EQ(os::sleep_state::gone, os::thread_sleeps(0x3ffffff));
 }
 
 // Refused before Linux 6.12; whatever happens, nice and policy are as before.
