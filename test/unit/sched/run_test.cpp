@@ -454,7 +454,7 @@ TEST_F(environment, schedtrace_prints_the_line_of_go_from_the_start_and_periodic
 }
 
 TEST_F(environment, schedtrace_counts_what_is_there) {
-  set("WEFT_DEBUG", "schedtrace=1");
+  set("WEFT_DEBUG", "schedtrace=1,takeback=off");
   std::string line;
   {
     stderr_file file;

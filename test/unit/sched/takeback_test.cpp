@@ -25,6 +25,11 @@ using weft::rt::slice_of;
 
 constexpr std::int64_t ms = 1'000'000;
 
+template <class F>
+void with_one_p(F f) {
+  with_procs(1, f, small_runtime::takeback::on);
+}
+
 // On two Ps, beside threads that weigh as much, and come back.
 weft::rt::slice slice(std::uint32_t on_cpu, bool urgent) { return slice_of({on_cpu, 2, false, true}, urgent); }
 
@@ -108,7 +113,7 @@ TEST(takeback, who_comes_back_is_served_beside_those_that_have_not_begun) {
 
 // Main sleeps in the kernel with the only P, and says nothing of it.
 TEST(takeback, of_one_that_sleeps_in_the_kernel) {
-  with_procs(1, [] {
+  with_one_p([] {
     std::atomic<bool> ran = false;
     const std::uint64_t thread = weft::rt::os::thread_id();
     weft::go([&] { ran = true; });
@@ -124,7 +129,7 @@ TEST(takeback, of_one_that_sleeps_in_the_kernel) {
 }
 
 TEST(takeback, of_one_that_computes) {
-  with_procs(1, [] {
+  with_one_p([] {
     std::atomic<bool> ran = false;
     weft::go([&] { ran = true; });
     while (!ran.load()) {
@@ -137,7 +142,7 @@ TEST(takeback, of_one_that_computes) {
 
 // It makes calls all the time and waits in none of them.
 TEST(takeback, of_one_that_calls_and_never_waits) {
-  with_procs(1, [] {
+  with_one_p([] {
     std::atomic<bool> ran = false;
     weft::semaphore free(1);
     weft::go([&] { ran = true; });
@@ -150,7 +155,7 @@ TEST(takeback, of_one_that_calls_and_never_waits) {
 
 // What the timers of the P are about to ready goes before a ring full of goroutines that have not begun and never end.
 TEST(takeback, a_sleeper_is_not_kept_behind_a_ring_of_loops) {
-  with_procs(1, [] {
+  with_one_p([] {
     constexpr int loops = 20;
     std::atomic<int> begun = 0;
     std::atomic<bool> stop = false;
@@ -171,7 +176,7 @@ TEST(takeback, a_sleeper_is_not_kept_behind_a_ring_of_loops) {
 
 // No descriptor is to be had, so the file that says who sleeps cannot be read.
 TEST(takeback, of_one_that_sleeps_where_proc_cannot_be_read) {
-  with_procs(1, [] {
+  with_one_p([] {
     std::atomic<bool> ran = false;
     rlimit before{};
     ASSERT_EQ(0, ::getrlimit(RLIMIT_NOFILE, &before));
@@ -186,7 +191,7 @@ TEST(takeback, of_one_that_sleeps_where_proc_cannot_be_read) {
 
 TEST(takeback, that_is_turned_off_takes_nothing) {
   ::setenv("WEFT_DEBUG", "takeback=off", 1);
-  with_procs(1, [] {
+  with_one_p([] {
     std::atomic<bool> ran = false;
     weft::go([&] { ran = true; });
     std::this_thread::sleep_for(50ms);
