@@ -225,6 +225,25 @@ struct caller {
   std::uintptr_t target = 0;  // 0: not known
 };
 
+// Where a stub of the linker's jumps to, which is how functions of other libraries are called; else `at` itself.
+std::uintptr_t behind_stub(std::uintptr_t at) {
+  unsigned char code[16];
+  for (std::size_t i = 0; i < sizeof code; i += sizeof(std::uintptr_t)) {
+    std::uintptr_t word = 0;
+    if (!read_word(at + i, &word)) return at;
+    std::memcpy(code + i, &word, sizeof word);
+  }
+  std::size_t n = 0;
+  constexpr unsigned char endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+  if (std::memcmp(code, endbr64, sizeof endbr64) == 0) n += sizeof endbr64;
+  if (code[n] == 0xf2) ++n;                               // bnd
+  if (code[n] != 0xff || code[n + 1] != 0x25) return at;  // jmp [rip + offset]
+  std::int32_t offset = 0;
+  std::memcpy(&offset, code + n + 2, sizeof offset);
+  std::uintptr_t target = 0;
+  return read_word(at + n + 6 + static_cast<std::uintptr_t>(std::intptr_t{offset}), &target) ? target : at;
+}
+
 caller call_before(std::uintptr_t to) {
   std::uintptr_t word = 0;
   if (!read_word(to - sizeof word, &word)) return {};
@@ -233,7 +252,7 @@ caller call_before(std::uintptr_t to) {
   if (code[3] == 0xe8) {  // call rel32
     std::int32_t offset = 0;
     std::memcpy(&offset, code + 4, sizeof offset);
-    return {true, to + static_cast<std::uintptr_t>(std::intptr_t{offset})};
+    return {true, behind_stub(to + static_cast<std::uintptr_t>(std::intptr_t{offset}))};
   }
   // call r/m: opcode ff /2, with no displacement, one byte of it, or four; with a SIB byte or without.
   for (const std::size_t length : {2U, 3U, 4U, 6U, 7U}) {
@@ -279,8 +298,9 @@ std::uintptr_t room_of_frame(std::uintptr_t start) {
 // stack: the caller's rbp, and the return address into the caller. There are other such pairs, left there by functions that have
 // returned. The right one
 // - is where the function's first instructions put it, unless it has made more room since (alloca); else further out,
-// - was called by name, or by an address that is not told; not from inside the function itself in the second case, for that is
-//   what the functions that it has called leave behind,
+// - was called by name; or one of its library was, which may have jumped to it (a part that the compiler has split off); or it was
+//   by an address that is not told, and not from inside the function itself, for that is what the functions that it has
+//   called leave behind,
 // - leads to the goroutine's first frame.
 class frame_pointer {
  public:
@@ -294,7 +314,8 @@ class frame_pointer {
     start_ = last.look_up() - function.offset;
     const std::uintptr_t lowest = stack_pointer(last) + room_of_frame(start_);
     if (is_it(lowest, caller_is::any, found)) return true;
-    for (const caller_is wanted : {caller_is::known, caller_is::another}) {
+    module_ = function.module;
+    for (const caller_is wanted : {caller_is::known, caller_is::of_library, caller_is::another}) {
       for (std::uintptr_t at = lowest; at + 2 * word <= hi_; at += word) {
         if (is_it(at, wanted, found)) return true;
       }
@@ -304,7 +325,7 @@ class frame_pointer {
 
  private:
   static constexpr std::uintptr_t word = sizeof(std::uintptr_t);
-  enum class caller_is : std::uint8_t { any, known, another };
+  enum class caller_is : std::uint8_t { any, known, of_library, another };
 
   // In the function: above the return address into it, of which the innermost one counts.
   std::uintptr_t stack_pointer(const frame& last) const {
@@ -326,6 +347,10 @@ class frame_pointer {
     const caller by = call_before(to);
     if (!by.is_call) return false;
     if (wanted == caller_is::known && by.target != start_) return false;
+    if (wanted == caller_is::of_library &&
+        (into.module == module_ || by.target == 0 || names_.look_up(by.target).module != module_)) {
+      return false;
+    }
     if (wanted == caller_is::another && into.has_offset && to - 1 - into.offset == start_) return false;
     cpu_state with = from_;
     with.rbp = at;
@@ -337,6 +362,7 @@ class frame_pointer {
   const symbolizer& names_;
   memory_copy copy_;
   std::uintptr_t start_ = 0;
+  std::string module_;
 };
 
 #else
