@@ -18,6 +18,7 @@ constexpr std::int64_t ms = 1'000'000;
 
 constexpr std::int64_t base_slice_ns = 10 * ms;  // Go's forcePreemptNS
 constexpr std::int64_t most_by_clock_ns = 64 * ms;
+constexpr std::int64_t of_loops_ns = base_slice_ns / 2;  // by the clock, of a crowd that does not come back
 constexpr std::uint64_t turn_of_spinners_ns = 10 * ms;
 constexpr std::int64_t sleeps_alone_ns = 1 * ms;
 constexpr std::int64_t chain_ns = 2 * ms;  // of CPU, the first of which may be charged too much
@@ -82,7 +83,7 @@ slice slice_of(const crowd_now& those, bool urgent) {
   const double x = 1.0 + static_cast<double>(those.on_cpu) / those.procs;
   const double of_cpu = those.weighs ? 2 : x;  // one out of so many of the kernel's turns is the P's
   double wanted = static_cast<double>(base_slice_ns) * (urgent ? (7 + x) / 8 : x * of_cpu);
-  if (those.weighs && !those.come_back) wanted = static_cast<double>(base_slice_ns);
+  if (those.weighs && !those.come_back) wanted = static_cast<double>(of_loops_ns);
   const double by_clock = std::min(wanted, static_cast<double>(most_by_clock_ns));
   return {static_cast<std::int64_t>(by_clock / of_cpu), x < crowd ? INT64_MAX : static_cast<std::int64_t>(by_clock)};
 }

@@ -15,6 +15,8 @@
 //        on: in balance tasks of L ms keep sqrt(L / 10) threads for each P, not L / 10. But never more than 64 ms / x, which
 //        is 64 ms by the clock: endless loops would be given 10 ms · x² each, 100 s with 200 of them. Where a timer is due it
 //        is 10 ms by the clock beside few such threads, and the same 64 ms beside many.
+//        Where a P's thread weighs as much as the crowd (weight.hpp) its x is 2; and where that crowd does not come back a slice is 5 ms by
+//        the clock: no slice would be long enough for endless loops.
 //        With x of 8 or more the clock alone is enough: who has been on a CPU there for a moment, and is not just now, has had
 //        its fair share, and will wait for all others before it can use up the rest.
 // Why    not by wall time: 2000 tasks of 50 ms on 2 Ps ended with 1986 threads (DESIGN 2).

@@ -72,7 +72,7 @@ TEST(takeback, a_slice_of_a_thread_that_weighs_more_is_as_long_by_the_clock) {
 }
 
 TEST(takeback, beside_loops_that_never_come_back_no_slice_is_long) {
-  for (const bool urgent : {false, true}) EXPECT_EQ(10 * ms, slice_of({200, 2, true, false}, urgent).by_clock);
+  for (const bool urgent : {false, true}) EXPECT_EQ(5 * ms, slice_of({200, 2, true, false}, urgent).by_clock);
 }
 
 // 1.25 to that power is how much more it weighs than another.
