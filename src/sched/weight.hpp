@@ -15,9 +15,9 @@
 //        usual weight; the kernel's flag for that stays on a thread that is not allowed to take it off, so that of a caller of run,
 //        which is not ours, is left alone there.
 // State  sched.weight: the nice value that they are to have; m.weight: the one that this one was given. Under sched.lock, as each
-//        change of a thread's share is: two at once would undo each other. By sysmon at most 100 times a second; by the M
-//        itself when it comes back from outside, or begins, for it could be late by a whole round of the crowd.
-// Checked by test/stalls/around_test.cpp.
+//        change of a thread's share is: two at once would undo each other. By sysmon, 100 times a second and when it
+//        takes a P; by the M itself when it comes back from outside, or begins, for it could be late by a whole round of the crowd.
+// Checked by test/stalls/around_test.cpp (a_crowd); test/unit/sched/takeback_test.cpp; test/unit/os/sys_test.cpp.
 #pragma once
 #include <cstdint>
 
